@@ -1,0 +1,118 @@
+"""A definition made ready for the hot path: tables instead of searches, integers instead of names.
+
+Nothing here decides anything; `scoring` and `lifecycle` do.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal, localcontext
+from functools import lru_cache
+
+from msgspec import Struct
+
+from processors.calendar import Calendar
+from processors.days import ZoneDays, zone_days
+from processors.definition.model import Condition, Definition, SlaPolicy
+from processors.events import KIND
+
+#: Fixed point of the fading tables.
+SHIFT = 30
+#: Half-lives after which nothing is left of the largest score that fits.
+_LIVES = 40
+
+ROLES = ("anonymous", "known", "engaged", "mql", "sal", "sql", "opportunity", "won")
+
+
+@lru_cache(64)
+def fading(half_life_days: int) -> tuple[int, ...]:
+    """``round(2**30 * 2**(-age/half_life))`` for every age in days until nothing is left; exact, without binary float."""
+    with localcontext() as context:
+        context.prec = 60
+        one = Decimal(1 << SHIFT)
+        return tuple(
+            int((one * Decimal(2) ** (Decimal(-age) / Decimal(half_life_days))).to_integral_value())
+            for age in range(half_life_days * _LIVES)
+        )
+
+
+class Rule(Struct, frozen=True, gc=False):
+    """An engagement rule: ``table`` is empty where points don't fade."""
+
+    index: int
+    name: str
+    when: Condition | None
+    points: int
+    daily_cap: int
+    cap: int
+    once: int  # bit
+    table: tuple[int, ...]
+
+
+class Compiled(Struct, frozen=True):
+    """One definition. Stage codes are ranks; ``by_kind`` lists the rules of each event kind."""
+
+    source: Definition
+    days: ZoneDays
+    rules: tuple[Rule, ...]
+    by_kind: tuple[tuple[Rule, ...], ...]
+    raises: tuple[tuple[Condition | None, ...], ...]
+    stages: tuple[int, ...]  # codes in order
+    names: dict[int, str]
+    codes: dict[str, int]  # name, or a former name -> code
+    anonymous: int
+    known: int
+    engaged: int
+    mql: int
+    sal: int
+    sql: int
+    opportunity: int
+    won: int
+
+    def day(self, ms: int) -> int:
+        return self.days.day(ms)
+
+    def policy(self, values: dict[str, object]) -> int:
+        """Index of the SLA policy for a lead with these attributes."""
+        chosen = 0
+        for n, policy in enumerate(self.source.sla):
+            if policy.when is None:
+                chosen = n
+            elif policy.when.test(values):
+                return n
+        return chosen
+
+    def calendar(self, policy: SlaPolicy, zone: str = "") -> Calendar:
+        calendar = self.source.calendars[policy.calendar]
+        return calendar.in_zone(zone) if zone else calendar
+
+
+def compile_definition(d: Definition) -> Compiled:
+    """:param d: a validated definition."""
+    rules = tuple(
+        Rule(
+            n, r.name, r.when, r.points, r.daily_cap, r.cap, 1 << n if r.once else 0,
+            fading(r.half_life_days) if r.half_life_days else (),
+        )
+        for n, r in enumerate(d.engagement)
+    )  # fmt: skip
+    by_kind: list[tuple[Rule, ...]] = [()] * 256
+    raises: list[tuple[Condition | None, ...]] = [()] * 256
+    for rule, source in zip(rules, d.engagement, strict=True):
+        by_kind[KIND[source.on]] += (rule,)
+    for intent in d.intent:
+        raises[KIND[intent.on]] += (intent.when,)
+    stages = sorted(d.stages, key=lambda s: s.rank)
+    codes = {old: s.rank for s in stages for old in s.renamed_from} | {s.name: s.rank for s in stages}
+    roles = {s.role: s.rank for s in stages if s.role}
+    return Compiled(
+        source=d,
+        days=zone_days(d.time_zone),
+        rules=rules,
+        by_kind=tuple(by_kind),
+        raises=tuple(raises),
+        stages=tuple(s.rank for s in stages),
+        names={s.rank: s.name for s in stages},
+        codes=codes,
+        **{role: roles[role] for role in ROLES},
+    )
+

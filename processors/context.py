@@ -1,0 +1,151 @@
+"""The context of a handoff: everything that sales would otherwise have to look up or ask again."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from processors import explain, scoring
+from processors.compiled import Compiled
+from processors.days import iso
+from processors.definition.model import DAY
+from processors.events import AGENT_MASK, AGENT_SHIFT, FACT, KIND, NAME, PROXY, view
+from processors.ledger import Item
+from processors.model import CODE, EXITS, HAND_RAISED, REJECTED, Handoff, Journey, Row, State
+from processors.scope import Scope
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_TOP_ROWS, _LAST_TOUCHES, _DISCOVERIES = 10, 10, 10
+_TREND_DAYS = 7
+_DISCOVERY = KIND["discovery_recorded"]
+#: What a visitor does, as against what is sent to them.
+_SENDS = frozenset(KIND[name] for name in ("email_sent", "email_delivered", "email_bounced"))
+_INPUTS = ("engagement", "lead", "deal", "inbox")
+
+
+def of(row: Row, j: Journey, h: Handoff, now: int, scope: Scope) -> dict[str, Any]:
+    """The `handoff_context` record as of ``now``."""
+    s = row.head
+    d = scope.definitions[h.definition]
+    base, items = scope.history()
+    at = min(now, max(h.start, s.last))
+    rows = explain.score_rows(s, base, items, at, d)
+    points = scoring.engagement(s, d.days.day(at), d)
+    attributes = {k: str(v)[:200] for k, v in s.attributes.items() if v is not None}
+    missing = [name for name in d.source.context_asks if not attributes.get(name)]
+    asked = len(d.source.context_asks)
+    touches = _touches(items)
+    utms = [u for u in (_utm(e) for e in items) if u]
+    return {
+        "qualified_by": "hand_raise" if h.flags & HAND_RAISED and h.rule == "hand-raise" else "fit_and_engagement",
+        "admitting_rule": h.rule or None,
+        "reasons": _reasons(rows),
+        "rows": [
+            {
+                "rule": r.rule if r.why in ("scored", "before") else f"{r.rule} ({r.why})",
+                "day": iso(r.day),
+                "points_milli": r.points,
+                "topic": _INPUTS[r.position.input] if r.position else None,
+                "partition": r.position.partition if r.position else -1,
+                "offset": r.position.offset if r.position else -1,
+            }
+            for r in rows[:_TOP_ROWS]
+        ],
+        "last_touches": touches[-_LAST_TOUCHES:],
+        "fit_milli": s.fit,
+        "fit_grade": grade(s.fit, d),
+        "engagement_milli": points,
+        "trend_milli": points - _level_before(s, base, items, at, d),
+        "stage": d.names.get(j.at, EXITS.get(j.at, "")),
+        "segment": s.segment,
+        "source": s.source or "",
+        "attributes": attributes,
+        **{gate: attributes.get(gate) for gate in scoring.GATES},
+        "first_utm": utms[0] if utms else None,
+        "last_utm": utms[-1] if utms else None,
+        "discovery": _discovery(items),
+        "previous_journeys": [_previous(x) for x in s.journeys if x.n < j.n],
+        "consent": {purpose: granted for purpose, (granted, _) in s.consent.items()},
+        "win_probability_ppm": None,
+        "expected_minor": None,
+        "currency": None,
+        "priority_minor": None,
+        "completeness_per_mille": 1000 if not asked else (asked - len(missing)) * 1000 // asked,
+        "missing": missing,
+    }
+
+
+def grade(fit: int, d: Compiled) -> str:
+    """The letter of a fit score; the last one where it reaches none."""
+    for letter, least in d.source.thresholds.grades:
+        if fit >= least:
+            return letter
+    return d.source.thresholds.grades[-1][0] if d.source.thresholds.grades else ""
+
+
+def _reasons(rows: list[explain.ScoreRow]) -> list[dict[str, Any]]:
+    by_rule: dict[str, int] = {}
+    for r in rows:
+        by_rule[r.rule] = by_rule.get(r.rule, 0) + r.points
+    return [{"rule": k, "points_milli": v} for k, v in sorted(by_rule.items(), key=lambda x: (-x[1], x[0]))]
+
+
+def _engagements(items: list[Item]) -> Iterator[Item]:
+    for e in items:
+        kind = e[1] >> 8 & 255
+        if kind < FACT and kind not in _SENDS and (e[1] & AGENT_MASK) >> AGENT_SHIFT < PROXY:
+            yield e
+
+
+def _touches(items: list[Item]) -> list[dict[str, Any]]:
+    last = list(_engagements(items))[-_LAST_TOUCHES:]
+    return [
+        {
+            "type": NAME[e[1] >> 8 & 255],
+            "at": e[0] >> 22,
+            "detail": ", ".join(str(v) for v in view(e[1] >> 8 & 255, e[3]).values() if type(v) is str)[:200],
+        }
+        for e in last
+    ]
+
+
+def _utm(e: Item) -> dict[str, str] | None:
+    if e[3] is None or e[1] >> 8 & 255 >= FACT:
+        return None
+    found = view(e[1] >> 8 & 255, e[3]).get("utm")
+    return {str(k): str(v) for k, v in found.items() if v is not None} or None if type(found) is dict else None
+
+
+def _discovery(items: list[Item]) -> list[dict[str, Any]]:
+    found = [e for e in items if e[1] >> 8 & 255 == _DISCOVERY]
+    out = []
+    for e in found[-_DISCOVERIES:]:
+        fields = view(_DISCOVERY, e[3])
+        out.append({"kind": str(fields.get("kind")), "text_ref": str(fields.get("text_ref")), "at": e[0] >> 22})
+    return out
+
+
+def _previous(j: Journey) -> dict[str, Any]:
+    last = j.entries[-1]
+    return {
+        "journey": j.n,
+        "outcome": EXITS.get(last & CODE, "won" if last & CODE < REJECTED else ""),
+        "ended_at": last >> 9,
+        "reason": j.reason or None,
+    }
+
+
+def _level_before(s: State, base: State | None, items: list[Item], at: int, d: Compiled) -> int:
+    """The engagement score a week ago, as far as we know now."""
+    then = at - _TREND_DAYS * DAY
+    past = State()
+    upto = (0, 0)
+    for e in items:
+        if e[0] >> 22 > then:
+            break
+        upto = (e[0], e[1])
+    scoring.rescore(past, base, items, upto, d)
+    return scoring.engagement(past, d.days.day(then), d)
+
+

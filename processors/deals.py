@@ -1,0 +1,210 @@
+"""Deals: one fold over a deal's few events, from scratch each time, and what its leads are told.
+
+The deal owns the money: it splits an amount over its leads to the minor unit (largest remainder), and each lead
+gets its share of every fact at the fact's own time, as a member that is replaced whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from fractions import Fraction
+from typing import Any
+
+from msgspec import Struct
+
+from processors import ledger
+from processors.events import KIND, NAME, PAYLOAD, Event, identity, view
+from processors.ledger import Item
+from processors.model import DELETED, LOST_DEAL, NEVER, ON_HOLD, RUNNING, WON, Member, Row
+from processors.money import split
+from processors.subject import Result, Told
+
+_STATUS = {"open": RUNNING, "on_hold": ON_HOLD, "won": WON, "lost": LOST_DEAL}
+_SHARE_OF = {
+    "opened": "share_opened", "amount_changed": "share_amount", "won": "share_won", "lost": "share_lost",
+    "deal_reopened": "share_reopened", "deleted": "share_gone",
+}  # fmt: skip
+
+
+class Deal(Struct, frozen=True):
+    """A deal as of an instant; ``amount`` in minor units of ``currency``, ``closed`` is the booking instant."""
+
+    status: int = RUNNING
+    stage: str = ""
+    amount: int = 0
+    currency: str = ""
+    opened: int = 0
+    closed: int = 0
+    reason: str = ""
+    account: str = ""
+    pipeline: str = ""
+    probability_ppm: int = 0
+    reopened: int = 0
+    leads: tuple[tuple[str, int, int], ...] = ()  # (lead, weight numerator, weight denominator)
+
+
+def _weight(value: Any) -> Fraction | None:
+    if type(value) in (int, float, str):
+        try:
+            w = Fraction(str(value))
+        except (ValueError, ZeroDivisionError):
+            return None
+        return w if w > 0 else None
+    return None
+
+
+def _normal(leads: dict[str, Fraction | None]) -> tuple[tuple[str, int, int], ...]:
+    """Weights that sum to 1: equal where none is given; a missing one among given ones takes their mean."""
+    given = [w for w in leads.values() if w is not None]
+    mean = sum(given, Fraction(0)) / len(given) if given else Fraction(1)
+    whole = {k: w if w is not None else mean for k, w in leads.items()}
+    total = sum(whole.values(), Fraction(0))
+    shares = ((k, w / total) for k, w in sorted(whole.items()))
+    return tuple((k, w.numerator, w.denominator) for k, w in shares)
+
+
+class _Walk:
+    """The fold of one deal."""
+
+    def __init__(self) -> None:
+        self.leads: dict[str, Fraction | None] = {}
+        self.values: dict[str, Any] = {"status": RUNNING}
+        self.steps: list[tuple[int, int, int, str, int, str, str]] = []  # a, b, c, name, amount, currency, reason
+        self.former: dict[str, tuple[int, int, int]] = {}
+
+    def take(self, e: Item) -> None:
+        a, b, c, data = e
+        kind = b >> 8 & 255
+        name, p, v = NAME.get(kind, ""), view(kind, data), self.values
+        t = a >> 22
+        v.setdefault("opened", t)
+        if name == "opened":
+            for item in p.get("leads") or ():
+                self.leads.setdefault(item["lead_id"], _weight(item.get("weight")))
+            v.update(amount=p.get("amount") or 0, currency=p.get("currency") or "", stage=p.get("stage") or "")
+            v.update(account=p.get("account_id") or "", pipeline=p.get("pipeline") or "")
+            self._probability(p)
+        elif name == "lead_linked":
+            self.leads[str(p["lead_id"])] = _weight(p.get("weight"))
+            self.former.pop(str(p["lead_id"]), None)
+            return
+        elif name == "lead_unlinked":
+            if self.leads.pop(str(p["lead_id"]), self) is not self:
+                self.former[str(p["lead_id"])] = (a, b, c)
+            return
+        elif name == "amount_changed":
+            v.update(amount=p.get("amount") or 0, currency=p.get("currency") or v.get("currency", ""))
+        elif name == "stage_changed":
+            name = self._stage(p, t)
+        elif name == "won":
+            if p.get("amount") is not None:
+                v.update(amount=p["amount"], currency=p.get("currency") or v.get("currency", ""))
+            if v["status"] != WON:
+                v.update(status=WON, closed=p.get("closed_at") or t, reason="")
+        elif name == "lost":
+            if v["status"] not in (LOST_DEAL, DELETED):
+                v.update(status=LOST_DEAL, closed=t, reason=p.get("reason_code") or "")
+        elif name == "deal_reopened":
+            v.update(status=RUNNING, closed=0, reason="", reopened=v.get("reopened", 0) + 1)
+        elif name == "deleted":
+            v.update(status=DELETED, closed=t)
+        if name in _SHARE_OF:
+            step = (a, b, c, name, v.get("amount", 0), v.get("currency", ""), v.get("reason", ""))
+            self.steps.append(step)
+
+    def _stage(self, p: dict[str, Any], t: int) -> str:
+        """A change of stage that carries a status is that status; which fact it stands for is returned."""
+        v, status = self.values, _STATUS.get(str(p.get("status")), RUNNING)
+        v["stage"] = p.get("stage") or v.get("stage", "")
+        self._probability(p)
+        old = v["status"]
+        if status == old:
+            return ""
+        v.update(status=status, closed=t if status in (WON, LOST_DEAL) else 0)
+        if status == WON:
+            return "won"
+        if status == LOST_DEAL:
+            return "lost"
+        if old in (WON, LOST_DEAL):
+            v["reopened"] = v.get("reopened", 0) + 1
+            return "deal_reopened"
+        return ""
+
+    def _probability(self, p: dict[str, Any]) -> None:
+        found = p.get("probability")
+        if type(found) in (int, float):
+            self.values["probability_ppm"] = max(0, min(1_000_000, round(found * 1_000_000)))
+
+    def deal(self) -> Deal:
+        return Deal(**self.values, leads=_normal(self.leads) if self.leads else ())
+
+
+def fold(items: Sequence[Item], now: int) -> Deal | None:
+    """The deal as of ``now``; None before its first event."""
+    walk = _walk(items, now)
+    return walk.deal() if walk.values.get("opened") else None
+
+
+def _walk(items: Sequence[Item], now: int) -> _Walk:
+    walk = _Walk()
+    for e in items:
+        if e[0] >> 22 <= now:
+            walk.take(e)
+    return walk
+
+
+def _members(me: str, walk: _Walk) -> dict[str, tuple[bytes, list[Any]]]:
+    """What each lead, present and former, holds of this deal: its share of every fact, in order."""
+    out: dict[str, tuple[bytes, list[Any]]] = {}
+    shares = _normal(walk.leads) if walk.leads else ()
+    weights = [Fraction(n, d) for _, n, d in shares]
+    deal = me[2:]
+    runs: dict[str, list[Item]] = {lead: [] for lead, _, _ in shares} | {lead: [] for lead in walk.former}
+    for a, b, c, name, amount, currency, reason in walk.steps:
+        parts = split(amount, weights) if weights else []
+        kind = KIND[_SHARE_OF[name]]
+        for (lead, _, _), part in zip(shares, parts, strict=True):
+            own = identity(lead, str(b >> 16)) << 16 | kind << 8 | b & 0x7F | PAYLOAD
+            data = [deal, part, currency, reason] if reason else [deal, part, currency]
+            runs[lead].append((a, own, c, data))
+    for lead, (a, b, c) in walk.former.items():
+        own = identity(lead, str(b >> 16)) << 16 | KIND["share_gone"] << 8 | b & 0x7F | PAYLOAD
+        runs[lead].append((a, own, c, [deal, 0, ""]))
+    for lead, run in runs.items():
+        out[lead] = ledger.pack(sorted(run, key=lambda e: (e[0], e[1])))
+    return out
+
+
+class Moved(Struct, frozen=True):
+    """Figures of a deal: before and after."""
+
+    before: Deal | None
+    after: Deal | None
+
+
+def process(me: str, row: Row, events: Sequence[Event], now: int) -> tuple[Result, Moved | None]:
+    """Take events into the deal's set and tell its leads what changed for them."""
+    out = Result(outputs=[], told=[], refused=[], counts={})
+    old_items = ledger.items(row.ledger, row.data)
+    for e in events:
+        at = ledger.find(row.ledger, e.b)
+        if at >= 0:
+            out.count("duplicate")
+            continue
+        row.ledger = ledger.insert(row.ledger, row.data, e.a, e.b, e.c, e.data)
+    items = ledger.items(row.ledger, row.data)
+    row.held = min((x[0] >> 22 for x in items if x[0] >> 22 > now), default=NEVER)
+    seen_to = row.head.fired  # the instant that was told last
+    row.head.fired = max(seen_to, now)
+    row.head.n, row.head.last = len(items), items[-1][0] >> 22 if items else 0
+    before, after = _walk(old_items, seen_to), _walk(items, now)
+    told, now_told = _members(me, before), _members(me, after)
+    for lead in told.keys() | now_told.keys():
+        new = now_told.get(lead, (b"", []))
+        if told.get(lead) == new and lead in row.sent:
+            continue
+        version = row.sent[lead] = row.sent.get(lead, 0) + 1
+        out.told.append(Told("l:" + lead, me, version, Member(version, False, (0, 0), new[0], new[1])))
+    old_deal = before.deal() if before.values.get("opened") else None
+    new_deal = after.deal() if after.values.get("opened") else None
+    return out, Moved(old_deal, new_deal) if old_deal != new_deal else None

@@ -1,0 +1,121 @@
+"""Why: the rows that made a score, each with its place in the input, and the transitions that made a stage.
+
+The same rules as in `scoring`, watched. The sum of the rows is the score, to the milli-point: what is cut by a cap
+and what rounding takes is a row of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from msgspec import Struct
+
+from processors import scoring
+from processors.compiled import Compiled
+from processors.events import AGENT_MASK, AGENT_SHIFT, BACKFILL, FACT, NAME, view
+from processors.fold import elapse, feed, new_state
+from processors.ledger import Item, Position, position, recorded_at
+from processors.model import State
+from processors.scope import Scope
+
+
+class ScoreRow(Struct, frozen=True):
+    """``points`` (milli) that remain of ``rule`` on ``day``; ``why``: scored, cap, cap of all, rounding, before."""
+
+    rule: str
+    why: str
+    day: int
+    points: int
+    raw: int = 0
+    position: Position | None = None
+
+
+def score_rows(s: State, base: State | None, items: Iterable[Item], at: int, d: Compiled) -> list[ScoreRow]:
+    """The rows behind the engagement score at ``at`` (ms), greatest first. Their sum is `scoring.engagement`."""
+    run = list(items)
+    upto = (s.a, s.b)
+    kinds = scoring.reclassified(run, upto)
+    scratch = State(acc={k: list(v) for k, v in base.acc.items()} if base is not None else {})
+    scratch.once = base.once if base is not None else 0
+    raw: dict[tuple[int, int], list[Any]] = {}
+    if base is not None:
+        for index, acc in base.acc.items():
+            raw[index, acc[0]] = [acc[1], None, "before"]
+    for a, b, c, data in run:
+        if (a, b) > upto:
+            break
+        if b >> 8 & 255 >= FACT:
+            continue
+        agent = kinds.get(b >> 16)
+        before = {k: v[2] if v[0] == d.days.day(a >> 22) else 0 for k, v in scratch.acc.items()}
+        if not scoring.score(scratch, a >> 22, b if agent is None else b & ~AGENT_MASK | agent << AGENT_SHIFT, data, d):
+            continue
+        day = d.days.day(a >> 22)
+        for index, acc in scratch.acc.items():
+            gained = acc[2] - before.get(index, 0) if acc[0] == day else 0
+            if gained:
+                found = raw.setdefault((index, day), [0, position(c), "scored"])
+                found[0] += gained
+    today = d.days.day(at)
+    out: list[ScoreRow] = []
+    total = 0
+    for index, acc in s.acc.items():
+        rule = d.rules[index]
+        whole = scoring.faded(acc, today, rule)
+        left = whole
+        for (i, day), (points, pos, why) in raw.items():
+            if i == index:
+                now = scoring.faded([day, points, 0], today, rule)
+                left -= now
+                out.append(ScoreRow(rule.name, why, day, now, points, pos))
+        if left:
+            out.append(ScoreRow(rule.name, "rounding", today, left))
+        if rule.cap and whole > rule.cap:
+            out.append(ScoreRow(rule.name, "cap", today, rule.cap - whole))
+            whole = rule.cap
+        total += whole
+    cap = d.source.engagement_cap
+    if cap and total > cap:
+        out.append(ScoreRow("all rules", "cap of all", today, cap - total))
+    return sorted(out, key=lambda r: -r.points)
+
+
+class Line(Struct, frozen=True):
+    """One fact of a lead's story: what came, when, from where, and where the lead stood afterwards."""
+
+    at: int
+    recorded_at: int
+    type: str
+    payload: dict[str, Any]
+    position: Position
+    backfill: bool
+    level: int
+    fit: int
+    stage: int
+    handoffs: int
+
+
+def story(items: Iterable[Item], now: int, scope: Scope) -> list[Line]:
+    """Every fact in order, with the state after it; `scope.said` keeps the handoffs as they were published."""
+    run = list(items)
+    scope.history = lambda: (None, run)
+    s, out = new_state(), []
+    for e in run:
+        t = e[0] >> 22
+        if t > now:
+            break
+        feed(s, [e], scope)
+        d = scope.definitions[s.definition]
+        kind = e[1] >> 8 & 255
+        out.append(
+            Line(
+                t, recorded_at(e[0], e[2]), NAME.get(kind, "unknown"), view(kind, e[3]), position(e[2]),
+                bool(e[1] & BACKFILL), scoring.level(s, t, d), s.fit, s.journeys[-1].at if s.journeys else -1,
+                sum(len(j.handoffs) for j in s.journeys),
+            )
+        )  # fmt: skip
+    elapse(s, now, scope)
+    return out
+
+

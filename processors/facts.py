@@ -1,0 +1,444 @@
+"""What each fact does to a lead. Scores and what follows from them are settled after it, by `fold.step`.
+
+Payloads are lists in the order of `events.FIELDS`; a lone string stands for a list of one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from processors import handoff, lifecycle, scoring
+from processors.compiled import Compiled
+from processors.definition.model import DAY, MILLI
+from processors.events import KIND
+from processors.model import (
+    ACCEPTED,
+    ALREADY_ANSWERED,
+    BACKWARD,
+    DELETED,
+    DISQUALIFIED,
+    ENDED,
+    EXPIRED,
+    FORMER_OWNER,
+    GENERATED,
+    IMPLICIT,
+    INACTIVE_OWNER,
+    LAPSED,
+    LATE,
+    LOST,
+    LOST_DEAL,
+    MOVED,
+    NO_OPEN_HANDOFF,
+    OPEN,
+    RECLASSIFIED,
+    RECORDED_ONLY,
+    RECYCLED,
+    REJECTED,
+    RETURNED,
+    RUNNING,
+    TURNED_DOWN,
+    UNKNOWN_HANDOFF,
+    UNKNOWN_STAGE,
+    WON,
+    Handoff,
+    Journey,
+    Share,
+    State,
+)
+from processors.scope import Scope
+
+MAX_ATTRIBUTES = 64
+
+
+class Fact(Struct, frozen=True, gc=False):
+    """One fact at hand: when, from back-fill or not, its payload, and the world it is folded in."""
+
+    t: int
+    b: int
+    backfill: int
+    data: Any
+    d: Compiled
+    scope: Scope
+
+    def at(self, n: int) -> Any:
+        """Payload field number ``n`` (as in `events.FIELDS`), None where it was not given."""
+        if type(self.data) is list:
+            return self.data[n] if n < len(self.data) else None
+        return self.data if n == 0 else None
+
+    def actor(self, n: int) -> tuple[str | None, str | None]:
+        """(type, id) of the actor, which follows the ``n`` payload fields."""
+        found = self.at(n)
+        return (found[0], found[1]) if type(found) is list else (None, None)
+
+
+def _created(s: State, f: Fact) -> None:
+    generated = GENERATED.index(f.at(1)) if f.at(1) in GENERATED else 0
+    if not s.created:
+        s.created = f.t
+        s.source = f.at(0)
+        s.generated = generated
+        if s.journeys and len(s.journeys) == 1:
+            lifecycle.put(s, replace(s.journeys[0], generated=generated))
+    j = lifecycle.started(s, f.t, f.d, f.backfill)
+    if j.at < f.d.known:
+        lifecycle.enter(s, f.t, f.d.known, f.d, f.backfill)
+    elif f.at(1) == "win_back" and (j.exited or j.at == f.d.won):
+        lifecycle.begin(s, f.t, f.d, f.backfill, GENERATED.index("win_back"))
+        s.answered = s.qualified = False
+        s.until = 0
+
+
+def _identified(s: State, f: Fact) -> None:
+    if lifecycle.started(s, f.t, f.d, f.backfill).at < f.d.known:
+        lifecycle.enter(s, f.t, f.d.known, f.d, f.backfill)
+
+
+def _attributes(s: State, f: Fact) -> None:
+    fields = f.at(0)
+    if type(fields) is not dict:
+        return
+    merged = {**s.attributes, **fields}
+    if len(merged) > MAX_ATTRIBUTES:
+        merged = dict(list(merged.items())[-MAX_ATTRIBUTES:])
+    s.attributes = merged
+    s.fit = scoring.fit_of(merged, f.d)
+    s.segment = scoring.segment_of(merged, f.d)
+    if scoring.barred(merged, f.d):
+        s.barred |= 1
+        if s.journeys and f.d.mql >= s.journeys[-1].at and not s.journeys[-1].exited:
+            handoff.withdraw(s, f.t, "disqualified")
+    else:
+        s.barred &= ~1
+
+
+def _account_matched(s: State, f: Fact) -> None:
+    """Another company: the journey ends, the person stays (case 24)."""
+    account = f.at(0) or ""
+    if s.account and account != s.account and s.journeys and not s.journeys[-1].exited:
+        handoff.withdraw(s, f.t, "moved")
+        lifecycle.leave(s, f.t, MOVED)
+        lifecycle.begin(s, f.t, f.d, f.backfill)
+        s.qualified = s.answered = s.low = False
+    s.account = account
+
+
+def _consent(s: State, f: Fact) -> None:
+    """The latest explicit consent wins, a tie goes to withdrawal."""
+    purpose, granted = str(f.at(0)), bool(f.at(1))
+    old = s.consent.get(purpose)
+    if old is not None and old[1] == f.t:
+        granted = granted and old[0]
+    s.consent = {**s.consent, purpose: (granted, f.t)}
+    if purpose == "sales_contact" and not granted:
+        handoff.withdraw(s, f.t, "consent")
+
+
+# Sales answers --------------------------------------------------------------------------------------------------
+
+
+def _named(s: State, f: Fact, named: Any) -> Handoff | None | bool:
+    """The open handoff that an answer is for; a named one that has ended; None; False where the name is unknown."""
+    h = handoff.open_handoff(s)
+    if not named or (h is not None and h.id == named):
+        return h
+    found = handoff.find(s, str(named))
+    return found[1] if found is not None else False
+
+
+def _foreign(h: Handoff, f: Fact, actor: str | None) -> bool:
+    """Said by the former owner after the grace?"""
+    return bool(actor and h.former and actor == h.former and actor != h.owner and f.t > h.former_until)
+
+
+def _assigned(s: State, f: Fact) -> None:
+    owner, team = str(f.at(0) or ""), str(f.at(1) or "")
+    h = _named(s, f, f.at(2))
+    known = f.scope.reference.owner(owner, f.t)
+    if known is not None and not known.present(f.t):
+        lifecycle.mark(s, f.t, INACTIVE_OWNER)
+        if isinstance(h, Handoff) and h.outcome == OPEN:
+            values = {**s.attributes, "segment": s.segment, "source": s.source or ""}
+            team, owner, why = handoff.route(s, values, h.id, f.t, f.d, f.scope, but=h.owner)
+            if owner:
+                handoff.reassign(s, h, f.t, owner, team, f"asked for an inactive owner; {why}", f.scope)
+        return
+    s.owner = owner
+    if isinstance(h, Handoff) and h.outcome == OPEN and owner != h.owner:
+        handoff.reassign(s, h, f.t, owner, team, "assigned", f.scope)
+
+
+def _touched(s: State, f: Fact) -> None:
+    h = _named(s, f, f.at(2))
+    if not isinstance(h, Handoff):
+        if h is False:
+            lifecycle.mark(s, f.t, UNKNOWN_HANDOFF)
+        return
+    if f.actor(3)[0] == "system":  # the clock asks for a human
+        return
+    if h.outcome == OPEN or h is s.journeys[-1].handoffs[-1]:
+        handoff.touch(s, h, f.t, f.at(1) in ("meeting", "demo", "discovery"), f.scope)
+
+
+def _accepted(s: State, f: Fact) -> None:
+    h = _named(s, f, f.at(0))
+    j = s.journeys[-1]
+    if isinstance(h, Handoff) and h.outcome == OPEN:
+        if _foreign(h, f, f.actor(1)[1]):
+            return lifecycle.mark(s, f.t, FORMER_OWNER, f.d.sal)
+        handoff.accept(s, h, f.t)
+        if s.journeys[-1].at < f.d.sal:
+            lifecycle.enter(s, f.t, f.d.sal, f.d, f.backfill)
+        return None
+    last = j.handoffs[-1] if j.handoffs else None
+    if j.at == EXPIRED and last is not None and last.outcome == LAPSED:
+        # Too late, and still the answer to our call: the next attempt, accepted at once.
+        lifecycle.re_enter(s, f.t, f.d.mql, f.backfill)
+        handoff.make(
+            s, f.t, f.d, f.scope, backfill=f.backfill, rule=last.rule, raised=False, outcome=ACCEPTED, flags=LATE
+        )
+        handoff.answered(s, f.t, 0)
+        return lifecycle.enter(s, f.t, f.d.sal, f.d, f.backfill)
+    if isinstance(h, Handoff):
+        return lifecycle.mark(s, f.t, ALREADY_ANSWERED, f.d.sal)
+    if j.exited or j.at >= f.d.sal:
+        return lifecycle.mark(s, f.t, ENDED if j.exited else NO_OPEN_HANDOFF, f.d.sal)
+    handoff.answered(s, f.t, 0)
+    return lifecycle.enter(s, f.t, f.d.sal, f.d, f.backfill)
+
+
+def _rejected(s: State, f: Fact) -> None:
+    code = str(f.at(0) or "")
+    h = _named(s, f, f.at(1))
+    reason = f.d.source.reasons.get(("rejection", code))
+    j = s.journeys[-1]
+    if isinstance(h, Handoff) and h.outcome == OPEN:
+        if _foreign(h, f, f.actor(3)[1]):
+            return lifecycle.mark(s, f.t, FORMER_OWNER)
+        overdue = {"late_decide": h.due_decide} if h.due_decide and f.t > h.due_decide else {}
+        handoff.change(s, h, outcome=TURNED_DOWN, ended=f.t, reason=code, notes=str(f.at(2) or "")[:500], **overdue)
+    elif (
+        j.handoffs and j.handoffs[-1].outcome == ACCEPTED and (h is None or h == j.handoffs[-1]) and not j.exited
+        and j.at < f.d.won
+    ):  # fmt: skip
+        last = j.handoffs[-1]
+        handoff.change(s, last, flags=last.flags | RETURNED, returned=f.t, reason=code)
+        days = reason.after_days if reason is not None and reason.after_days else f.d.source.policy.recycle_days
+        handoff.answered(s, f.t, f.t + days * DAY)
+        return lifecycle.leave(s, f.t, RECYCLED, code)
+    else:
+        rule = UNKNOWN_HANDOFF if h is False else ALREADY_ANSWERED if isinstance(h, Handoff) else NO_OPEN_HANDOFF
+        return lifecycle.mark(s, f.t, rule)
+    if reason is not None and reason.action == "disqualify":
+        s.barred |= 2
+        handoff.answered(s, f.t, 0)
+        return lifecycle.leave(s, f.t, DISQUALIFIED, code)
+    if reason is not None and reason.action == "recycle":
+        handoff.answered(s, f.t, f.t + (reason.after_days or f.d.source.policy.recycle_days) * DAY)
+        return lifecycle.leave(s, f.t, REJECTED, code)
+    handoff.answered(s, f.t, 1 << 60)  # archived: only a newer hand-raise brings the lead back
+    return lifecycle.leave(s, f.t, REJECTED, code)
+
+
+def _sales_qualified(s: State, f: Fact) -> None:
+    reach(s, f, f.d.sql)
+
+
+def _recycled(s: State, f: Fact) -> None:
+    j = s.journeys[-1]
+    if j.exited or j.at == f.d.won:
+        return lifecycle.mark(s, f.t, ENDED)
+    handoff.withdraw(s, f.t, "recycled")
+    until = f.at(0)
+    handoff.answered(s, f.t, until if type(until) is int else f.t + f.d.source.policy.recycle_days * DAY)
+    return lifecycle.leave(s, f.t, RECYCLED)
+
+
+def _disqualified(s: State, f: Fact) -> None:
+    s.barred |= 2
+    j = s.journeys[-1]
+    if not j.exited and j.at < f.d.won:
+        handoff.withdraw(s, f.t, "disqualified")
+        s.qualified = False
+        lifecycle.leave(s, f.t, DISQUALIFIED, str(f.at(0) or ""))
+
+
+def _reopened(s: State, f: Fact) -> None:
+    s.barred &= ~2
+    j = s.journeys[-1]
+    if j.exited or j.at == f.d.won:
+        lifecycle.begin(s, f.t, f.d, f.backfill)
+        s.answered = s.qualified = s.low = False
+        s.until = 0
+    else:
+        lifecycle.mark(s, f.t, NO_OPEN_HANDOFF)
+
+
+def _overridden(s: State, f: Fact) -> None:
+    value, until = f.at(0), f.at(1)
+    if type(value) is int:
+        s.override = (max(-scoring.LIMIT, min(value * MILLI, scoring.LIMIT)), until if type(until) is int else 1 << 60)
+
+
+def _stage_reported(s: State, f: Fact) -> None:
+    code = f.d.codes.get(str(f.at(0)))
+    j = s.journeys[-1]
+    if code is None:
+        return lifecycle.mark(s, f.t, UNKNOWN_STAGE)
+    if j.exited:
+        return lifecycle.mark(s, f.t, ENDED, code)
+    if code == j.at:
+        return None
+    if f.d.source.policy.stage_reported == "record":
+        return lifecycle.mark(s, f.t, RECORDED_ONLY, code)
+    if code < j.at:
+        if f.d.source.policy.backward == "adopt":
+            return lifecycle.re_enter(s, f.t, code, f.backfill)
+        return lifecycle.mark(s, f.t, BACKWARD, code)
+    return reach(s, f, code)
+
+
+def _paused(s: State, f: Fact) -> None:
+    h = _named(s, f, f.at(0))
+    if isinstance(h, Handoff) and h.outcome == OPEN:
+        handoff.pause(s, h, f.t, f.scope)
+
+
+def _resumed(s: State, f: Fact) -> None:
+    h = _named(s, f, f.at(0))
+    if isinstance(h, Handoff) and h.outcome == OPEN:
+        handoff.resume(s, h, f.t, f.scope)
+
+
+def _reclassified(s: State, f: Fact) -> None:
+    """What the event was worth is gone from now on; a lead handed over stays so, and is flagged (case 42)."""
+    base, items = f.scope.history()
+    scoring.rescore(s, base, items, (s.a, s.b), f.d)
+    h = handoff.open_handoff(s)
+    if h is not None and not h.flags & RECLASSIFIED:
+        handoff.change(s, h, flags=h.flags | RECLASSIFIED)
+
+
+# Deals ------------------------------------------------------------------------------------------------------------
+
+
+def reach(s: State, f: Fact, stage: int) -> None:
+    """Forward to a stage that sales works in: an open handoff has been taken, by implication."""
+    j = s.journeys[-1]
+    if j.exited:
+        j = lifecycle.begin(s, f.t, f.d, f.backfill)
+    if stage <= j.at:
+        if stage < j.at:
+            lifecycle.mark(s, f.t, BACKWARD, stage)
+        return
+    h = handoff.open_handoff(s)
+    if h is not None and stage >= f.d.sal:
+        handoff.accept(s, h, f.t, IMPLICIT)
+    elif stage >= f.d.sal:
+        handoff.answered(s, f.t, 0)
+    lifecycle.enter(s, f.t, stage, f.d, f.backfill)
+
+
+def _deal_opened(s: State, f: Fact) -> None:
+    deal = str(f.at(0))
+    if deal in s.shares:
+        return
+    j = s.journeys[-1]
+    if j.exited or j.at < f.d.opportunity:
+        reach(s, f, f.d.opportunity)
+    s.shares = {**s.shares, deal: Share(s.journeys[-1].n, f.at(1), f.at(2) or "", f.t)}
+
+
+def _of_deal(s: State, f: Fact) -> Share:
+    if str(f.at(0)) not in s.shares:
+        _deal_opened(s, f)
+    return s.shares[str(f.at(0))]
+
+
+def _deal_won(s: State, f: Fact) -> None:
+    share = _of_deal(s, f)
+    closed = share.closed if share.outcome == WON else f.t  # won twice is one win (case 35)
+    s.shares = {**s.shares, str(f.at(0)): replace(share, amount=f.at(1), outcome=WON, closed=closed)}
+    j = s.journeys[share.journey - 1]
+    if j is not s.journeys[-1]:
+        return
+    if j.at == LOST:
+        lifecycle.re_enter(s, f.t, f.d.won, f.backfill)
+    elif j.at < f.d.won:
+        reach(s, f, f.d.won)
+
+
+def _deal_lost(s: State, f: Fact) -> None:
+    share = _of_deal(s, f)
+    s.shares = {**s.shares, str(f.at(0)): replace(share, outcome=LOST_DEAL, closed=f.t)}
+    _close_if_all_lost(s, f, s.journeys[share.journey - 1], str(f.at(3) or ""))
+
+
+def _close_if_all_lost(s: State, f: Fact, j: Journey, reason: str) -> None:
+    others = [x.outcome for x in s.shares.values() if x.journey == j.n]
+    if j is s.journeys[-1] and not j.exited and all(x in (LOST_DEAL, DELETED) for x in others):
+        rule = f.d.source.reasons.get(("lost", reason))
+        days = rule.after_days if rule is not None and rule.after_days else f.d.source.policy.lost_recycle_days
+        handoff.answered(s, f.t, f.t + days * DAY)
+        lifecycle.leave(s, f.t, LOST, reason)
+
+
+def _deal_reopened(s: State, f: Fact) -> None:
+    share = _of_deal(s, f)
+    if share.outcome == RUNNING:
+        return
+    s.shares = {**s.shares, str(f.at(0)): replace(share, outcome=RUNNING, closed=0)}
+    j = s.journeys[share.journey - 1]
+    won = any(x.outcome == WON for x in s.shares.values() if x.journey == j.n)
+    if j is s.journeys[-1] and not won and (j.at == LOST or j.at == f.d.won):
+        lifecycle.re_enter(s, f.t, f.d.opportunity, f.backfill)
+
+
+def _deal_gone(s: State, f: Fact) -> None:
+    """Deleted, or no longer this lead's."""
+    share = s.shares.get(str(f.at(0)))
+    if share is not None:
+        s.shares = {**s.shares, str(f.at(0)): replace(share, outcome=DELETED, closed=f.t)}
+        _close_if_all_lost(s, f, s.journeys[share.journey - 1], "deleted")
+
+
+def _amount(s: State, f: Fact) -> None:
+    share = s.shares.get(str(f.at(0)))
+    if share is not None:
+        s.shares = {**s.shares, str(f.at(0)): replace(share, amount=f.at(1), currency=f.at(2) or share.currency)}
+
+
+Handler = Callable[[State, Fact], None]
+_BY_NAME: dict[str, Handler] = {
+    "created": _created,
+    "identified": _identified,
+    "attributes_changed": _attributes,
+    "account_matched": _account_matched,
+    "consent_changed": _consent,
+    "assigned": _assigned,
+    "touched": _touched,
+    "accepted": _accepted,
+    "rejected": _rejected,
+    "qualified_by_sales": _sales_qualified,
+    "recycled": _recycled,
+    "disqualified": _disqualified,
+    "reopened": _reopened,
+    "score_overridden": _overridden,
+    "stage_reported": _stage_reported,
+    "sla_paused": _paused,
+    "sla_resumed": _resumed,
+    "engagement_reclassified": _reclassified,
+    "share_opened": _deal_opened,
+    "share_amount": _amount,
+    "share_won": _deal_won,
+    "share_lost": _deal_lost,
+    "share_reopened": _deal_reopened,
+    "share_gone": _deal_gone,
+}
+#: Kind -> what it does; kinds that are not here are kept and do nothing to the stages.
+FACTS: dict[int, Handler] = {KIND[name]: handler for name, handler in _BY_NAME.items()}
+

@@ -1,0 +1,147 @@
+"""The one transition function: facts in total order, timers between them, state constant in between.
+
+The incremental fold, the reference fold of the tests, replay, explain and what-if all run `step` and `fire`;
+they differ only in where they start. Events by key; a timer comes after every event at or before its instant,
+so a touch at the due instant is in time, and the result as of an instant does not depend on when anybody looked.
+There is no clock, no I/O, no randomness here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from processors import handoff, lifecycle, qualify, scoring
+from processors.compiled import Compiled
+from processors.events import BACKFILL, FACT, KIND
+from processors.facts import FACTS, Fact
+from processors.ledger import Item, lag
+from processors.model import ACCEPTED, DISQUALIFIED, OPEN, State
+from processors.scope import Scope
+
+#: Events between two snapshots: a late event folds again from the last one before it.
+SPACING = 64
+_SPAM = KIND["spam_reported"]
+#: Facts that only the mirror of the outside world: they neither start a journey nor settle anything.
+_QUIET = frozenset(
+    KIND[name] for name in ("merged", "unmerged", "erased", "discovery_recorded", "objection_raised", "material_shared")
+)
+
+
+def new_state() -> State:
+    return State()
+
+
+def feed(s: State, events: Iterable[Item], scope: Scope, snapshot: Callable[[State], None] | None = None) -> None:
+    """Apply events, in order and all after ``s``, with the timers between them."""
+    for e in events:
+        while s.due < e[0] >> 22:
+            fire(s, scope)
+        step(s, e, scope)
+        if snapshot is not None and not s.n % SPACING:
+            snapshot(s)
+
+
+def elapse(s: State, now: int, scope: Scope) -> None:
+    """Fire the timers up to and including ``now``."""
+    while s.due <= now:
+        fire(s, scope)
+
+
+def step(s: State, e: Item, scope: Scope) -> None:
+    """One event."""
+    a, b, c, data = e
+    t = a >> 22
+    s.a, s.b = a, b
+    s.n += 1
+    s.last = t
+    known = t + lag(c >> 48)
+    if known > s.known:
+        s.known = known
+    definitions = scope.definitions
+    if s.definition + 1 < len(definitions) and definitions[s.definition + 1].source.effective_at <= t:
+        _adopt(s, t, scope)
+    d = definitions[s.definition]
+    kind = b >> 8 & 255
+    backfill = b & BACKFILL
+    if kind >= FACT:
+        if kind in _QUIET:
+            return
+        before = scoring.level(s, t, d)
+        if not s.journeys:
+            lifecycle.started(s, t, d, backfill)
+        handler = FACTS.get(kind)
+        if handler is not None:
+            handler(s, Fact(t, b, backfill, data, d, scope))
+            qualify.settle(s, t, backfill, before, d, scope)
+            qualify.arm(s, d, scope)
+        elif s.due < s.last:
+            qualify.arm(s, d, scope)
+        return
+    if not s.journeys:
+        lifecycle.started(s, t, d, backfill)
+        qualify.arm(s, d, scope)
+    if kind == _SPAM:
+        _disqualify(s, t, "spam_reported")
+    if s.answered and not s.low and scoring.level(s, t, d) < d.source.thresholds.down:
+        s.low = True  # it fell since the answer, so it may rise again
+    before = scoring.level(s, t, d) if s.answered else 0
+    moved = scoring.score(s, t, b, data, d)
+    if d.raises[kind] and scoring.is_hand_raise(b, data, d):
+        s.raised = max(s.raised, t)
+        moved = True
+    if not moved:
+        return
+    journeys, cross = s.journeys, s.cross
+    _news(s)
+    qualify.settle(s, t, backfill, before, d, scope)
+    if s.journeys is not journeys or s.cross != cross:
+        qualify.arm(s, d, scope)
+
+
+def fire(s: State, scope: Scope) -> None:
+    """The timers at the due instant."""
+    t = s.fired = s.due
+    d = scope.definitions[s.definition]
+    qualify.fire(s, t, d, scope)
+    qualify.arm(s, d, scope)
+    if s.due <= t:
+        raise AssertionError(f"a timer of {scope.subject} at {t} leaves a timer at {s.due}")
+
+
+def _adopt(s: State, t: int, scope: Scope) -> None:
+    """A new definition reaches a lead with the lead's next event; what the ledger still has is scored again."""
+    while (
+        s.definition + 1 < len(scope.definitions) and scope.definitions[s.definition + 1].source.effective_at <= t
+    ):
+        s.definition += 1
+    base, items = scope.history()
+    d: Compiled = scope.definitions[s.definition]
+    scoring.rescore(s, base, [e for e in items if (e[0], e[1]) < (s.a, s.b)], (s.a, s.b), d)
+    s.barred = s.barred & ~1 | scoring.barred(s.attributes, d)
+
+
+def _disqualify(s: State, t: int, reason: str) -> None:
+    s.barred |= 2
+    if not s.journeys[-1].exited and handoff.open_handoff(s) is not None:
+        handoff.withdraw(s, t, "disqualified")
+    if not s.journeys[-1].exited and not s.shares:
+        lifecycle.leave(s, t, DISQUALIFIED, reason)
+        s.qualified = False
+
+
+def _news(s: State) -> None:
+    """Engagement after the call belongs into its context, for as long as sales works on the lead."""
+    j = s.journeys[-1]
+    if j.handoffs and not j.exited and j.handoffs[-1].outcome in (OPEN, ACCEPTED):
+        h = j.handoffs[-1]
+        handoff.change(s, h, news=h.news + 1)
+
+
+def reference(items: Iterable[Item], now: int, scope: Scope) -> State:
+    """From scratch, the law that every row's head must equal: sort, fold, fire up to ``now``."""
+    run = sorted(items, key=lambda e: (e[0], e[1]))
+    scope.history = lambda: (None, run)
+    s = new_state()
+    feed(s, [e for e in run if e[0] >> 22 <= now], scope)
+    elapse(s, now, scope)
+    return s

@@ -1,0 +1,66 @@
+"""Journeys: entering, leaving and re-entering stages. Every move is an entry of its own; nothing is overwritten."""
+
+from __future__ import annotations
+
+from msgspec.structs import replace
+
+from processors.compiled import Compiled
+from processors.model import BACKFILLED, CODE, IMPLIED, Journey, State
+
+
+def put(s: State, j: Journey) -> None:
+    s.journeys = (*s.journeys[:-1], j)
+
+
+def started(s: State, t: int, d: Compiled, backfill: int = 0) -> Journey:
+    """The current journey; a subject seen for the first time starts one as anonymous."""
+    if not s.journeys:
+        s.journeys = (Journey(1, (t << 9 | _flag(backfill) | d.anonymous,), s.generated),)
+    return s.journeys[-1]
+
+
+def begin(s: State, t: int, d: Compiled, backfill: int = 0, generated: int | None = None) -> Journey:
+    """The next pass; the person is already known."""
+    j = Journey(
+        len(s.journeys) + 1,
+        (t << 9 | _flag(backfill) | d.known,),
+        s.generated if generated is None else generated,
+    )
+    s.journeys = (*s.journeys, j)
+    return j
+
+
+def _flag(backfill: int) -> int:
+    return BACKFILLED if backfill else 0
+
+
+def enter(s: State, t: int, stage: int, d: Compiled, backfill: int = 0) -> None:
+    """Forward to ``stage``: what was skipped is entered by implication, at the same instant."""
+    j = s.journeys[-1]
+    at = j.at
+    flag = _flag(backfill)
+    implied = tuple(t << 9 | flag | IMPLIED | x for x in d.stages if at < x < stage)
+    put(s, replace(j, entries=(*j.entries, *implied, t << 9 | flag | stage)))
+
+
+def re_enter(s: State, t: int, stage: int, backfill: int = 0) -> None:
+    """Back from an exit, or backward where policy adopts it: one more entry, nothing implied."""
+    j = s.journeys[-1]
+    put(s, replace(j, entries=(*j.entries, t << 9 | _flag(backfill) | stage), reason=""))
+
+
+def leave(s: State, t: int, exit_code: int, reason: str = "") -> None:
+    """The journey ends here, unless it is re-entered."""
+    j = s.journeys[-1]
+    put(s, replace(j, entries=(*j.entries, t << 9 | exit_code), reason=reason))
+
+
+def mark(s: State, t: int, rule: int, stage: int = 0) -> None:
+    """Record a refused transition, or that the lead fell below the threshold."""
+    j = s.journeys[-1]
+    put(s, replace(j, marks=(*j.marks, t << 16 | rule << 8 | stage)))
+
+
+def reached(j: Journey) -> int:
+    """High-water mark: the greatest stage of the journey."""
+    return max(code for x in j.entries if (code := x & CODE) < 100)

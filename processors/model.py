@@ -1,0 +1,242 @@
+"""What a row is made of.
+
+*Facts* are the ledger. *Derived* is `State`, all that the next transition needs; journeys, handoffs and deals
+are replaced and never changed, so "did a decision or a figure move" is a comparison of identities. *Said* is
+what was published: handoffs minted, sequence numbers, and, while something waits to be said, the state as last said.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID, uuid5
+
+import msgspec
+from msgspec import Struct
+
+NEVER = 1 << 62
+#: Entries: t << 9 | BACKFILLED | IMPLIED | stage rank or exit.
+IMPLIED, BACKFILLED, CODE = 0x80, 0x100, 0x7F
+REJECTED, RECYCLED, DISQUALIFIED, LOST, EXPIRED, INACTIVE, MOVED, ERASED = range(100, 108)
+EXITS = {
+    REJECTED: "rejected", RECYCLED: "recycled", DISQUALIFIED: "disqualified", LOST: "lost",
+    EXPIRED: "expired", INACTIVE: "inactive", MOVED: "moved", ERASED: "erased",
+}  # fmt: skip
+#: Marks: t << 16 | rule << 8 | stage; what was refused, or noted, and by which rule.
+(
+    UNQUALIFIED, BACKWARD, NO_OPEN_HANDOFF, UNKNOWN_HANDOFF, ALREADY_ANSWERED, FORMER_OWNER, UNKNOWN_STAGE,
+    INACTIVE_OWNER, RECORDED_ONLY, ENDED, HELD_BACK,
+) = range(1, 12)  # fmt: skip
+RULES = {
+    UNQUALIFIED: "fell below the threshold", BACKWARD: "backward moves are refused",
+    NO_OPEN_HANDOFF: "no handoff was open", UNKNOWN_HANDOFF: "no such handoff",
+    ALREADY_ANSWERED: "the handoff has ended", FORMER_OWNER: "the former owner's hour has passed",
+    UNKNOWN_STAGE: "no such stage in the definition", INACTIVE_OWNER: "the owner is not active",
+    RECORDED_ONLY: "stages reported from outside are only recorded", ENDED: "the journey has ended",
+    HELD_BACK: "no consent to be contacted",
+}  # fmt: skip
+
+OPEN, ACCEPTED, TURNED_DOWN, LAPSED, WITHDRAWN = range(5)
+OUTCOMES = {OPEN: "", ACCEPTED: "accepted", TURNED_DOWN: "rejected", LAPSED: "expired", WITHDRAWN: "withdrawn"}
+#: Flags of a handoff.
+SILENT, LATE, RETURNED, HAND_RAISED, FADED, RECLASSIFIED, IMPLICIT, IMPORTED = (1 << n for n in range(8))
+FLAGS = {
+    SILENT: "silent", LATE: "late", RETURNED: "returned", HAND_RAISED: "hand-raise",
+    FADED: "below the threshold since", RECLASSIFIED: "ground re-classified", IMPLICIT: "answered by implication",
+    IMPORTED: "imported",
+}  # fmt: skip
+
+GENERATED = ("marketing", "sales", "partner", "referral", "win_back")
+RUNNING, WON, LOST_DEAL, ON_HOLD, DELETED = range(5)  # of a deal
+DEAL_STATUS = ("open", "won", "lost", "on_hold", "deleted")
+
+#: Namespace of handoff ids; any constant does, this one was drawn once.
+_HANDOFFS = UUID("6a1f2c58-57a5-4bb1-9d5e-0f6f4a0c7d11")
+
+
+def handoff_id(subject: str, ordinal: int) -> str:
+    """uuid5 of the subject at minting and the ordinal of minting (DOMAIN 5)."""
+    return str(uuid5(_HANDOFFS, f"{subject}/{ordinal}"))
+
+
+class Handoff(Struct, frozen=True, array_like=True, gc=False):
+    """One call on sales, decided. Instants in epoch ms, 0 for "not (yet)"; ``of`` is the subject at minting."""
+
+    of: str
+    ordinal: int
+    attempt: int
+    definition: int
+    policy: int  # index of the SLA policy
+    trigger: int
+    start: int
+    team: str
+    owner: str
+    routed: str
+    assigned: int
+    due_touch: int
+    due_decide: int
+    due_meet: int
+    expires: int
+    rule: str  # that contributed most to letting the lead through
+    flags: int = 0
+    touched: int = 0
+    met: int = 0
+    late_touch: int = 0  # the due instant, once it passed untouched
+    late_decide: int = 0
+    late_meet: int = 0
+    outcome: int = OPEN
+    ended: int = 0
+    reason: str = ""
+    notes: str = ""
+    paused: int = 0
+    former: str = ""
+    former_until: int = 0
+    news: int = 0  # engagement since the call
+    returned: int = 0
+    pauses: tuple[int, ...] = ()
+
+    @property
+    def id(self) -> str:
+        return handoff_id(self.of, self.ordinal)
+
+
+class Journey(Struct, frozen=True, array_like=True, gc=False):
+    """One pass of a lead: entries of stages and exits in order; the last one is where it stands."""
+
+    n: int
+    entries: tuple[int, ...]
+    generated: int = 0
+    marks: tuple[int, ...] = ()
+    handoffs: tuple[Handoff, ...] = ()
+    reason: str = ""  # of the exit
+
+    @property
+    def at(self) -> int:
+        """Code of the stage or exit where the journey stands."""
+        return self.entries[-1] & CODE
+
+    @property
+    def exited(self) -> bool:
+        return self.entries[-1] & CODE >= REJECTED
+
+
+class Share(Struct, frozen=True, array_like=True, gc=False):
+    """A lead's part in a deal: amounts in minor units of the deal's currency."""
+
+    journey: int
+    amount: int
+    currency: str
+    opened: int
+    outcome: int = RUNNING
+    closed: int = 0
+
+
+class State(Struct, array_like=True, gc=False):
+    """Everything derived, as of the last transition. Between transitions it is constant."""
+
+    a: int = 0
+    b: int = 0
+    n: int = 0  # events folded
+    known: int = 0  # by when all of them were recorded
+    fired: int = 0
+    due: int = NEVER
+    definition: int = 0
+    acc: dict[int, list[int]] = {}  # rule -> [day, points as of that day, raw points of that day]
+    once: int = 0
+    last: int = 0  # newest event
+    attributes: dict[str, Any] = {}
+    fit: int = 0
+    segment: str = ""
+    barred: int = 0  # bit 0 by attributes, bit 1 by a fact
+    raised: int = 0
+    consumed: int = 0
+    qualified: bool = False
+    low: bool = False
+    answered: bool = False
+    until: int = 0
+    cross: int = 0
+    created: int = 0
+    source: str | None = None
+    generated: int = 0
+    owner: str = ""
+    account: str = ""
+    override: tuple[int, int] = (0, 0)
+    consent: dict[str, tuple[bool, int]] = {}
+    journeys: tuple[Journey, ...] = ()
+    shares: dict[str, Share] = {}
+
+
+class Minted(Struct, frozen=True, array_like=True, gc=False):
+    """A handoff that was said: its id, the start of its clocks and its owner never change by replay."""
+
+    of: str
+    ordinal: int
+    trigger: int
+    end: int  # NEVER while open
+    start: int
+    team: str
+    owner: str
+    routed: str
+    pinned: bool = False
+    silent: bool = False
+
+
+class Member(Struct, array_like=True, frozen=True):
+    """Facts that another row has sent: an alias's, or a deal's for this lead. Replaced whole by a higher version."""
+
+    version: int
+    alias: bool
+    edge: tuple[int, int] = (0, 0)
+    ledger: bytes = b""
+    data: list[Any] = []
+    members: dict[str, Member] = {}
+    minted: tuple[Minted, ...] = ()
+    epoch: int = 0
+
+
+class Row(Struct, array_like=True):
+    """One subject. The header comes first; the ledger is an opaque blob until somebody needs it."""
+
+    head: State = msgspec.field(default_factory=State)
+    ledger: bytes = b""
+    data: list[Any] = []
+    held: int = NEVER  # earliest event dated in the future
+    sequences: dict[int, int] = {}  # output topic -> last sequence number
+    minted: tuple[Minted, ...] = ()
+    waiting: bool = False  # something decided is not yet said
+    spoken: bytes = b""  # while waiting: journeys and shares as last said
+    snapshots: list[tuple[int, int, bytes]] = []
+    base: bytes = b""  # State below the horizon
+    version: int = 0
+    epoch: int = 0
+    target: str = ""
+    edge: tuple[int, int] = (0, 0)
+    members: dict[str, Member] = {}
+    sent: dict[str, int] = {}  # subjects that were told something -> version
+    residue: dict[str, int] = {}
+    floor: int = 0
+    approximate: bool = False
+
+
+ROW_VERSION = b"\x01"
+encode = msgspec.msgpack.Encoder().encode
+_decode_row = msgspec.msgpack.Decoder(Row).decode
+decode_state = msgspec.msgpack.Decoder(State).decode
+decode_member = msgspec.msgpack.Decoder(Member).decode
+_Spoken = tuple[tuple[Journey, ...], dict[str, Share], str | None]
+decode_spoken = msgspec.msgpack.Decoder(_Spoken).decode
+
+
+class RowVersionError(ValueError):
+    """A row written by a newer program: this one must not touch it."""
+
+
+def load(data: bytes | memoryview) -> Row:
+    """A row from its stored bytes. :raises RowVersionError: where the layout is unknown."""
+    view = memoryview(data)
+    if view[:1] != ROW_VERSION:
+        raise RowVersionError(f"row layout {view[0]} is unknown to this version; upgrade this worker")
+    return _decode_row(view[1:])
+
+
+def dump(row: Row) -> bytes:
+    return ROW_VERSION + encode(row)

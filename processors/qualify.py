@@ -1,0 +1,165 @@
+"""Qualification is an edge, not a state: what follows from the scores as they are now.
+
+`settle` runs after every event that could matter (upwards and downwards) and after timers (downwards only).
+"""
+
+from __future__ import annotations
+
+from processors import handoff, lifecycle, scoring
+from processors.compiled import Compiled
+from processors.definition.model import DAY
+from processors.model import (
+    CODE,
+    EXPIRED,
+    FADED,
+    HELD_BACK,
+    INACTIVE,
+    LOST,
+    NEVER,
+    RECYCLED,
+    REJECTED,
+    UNQUALIFIED,
+    Journey,
+    State,
+)
+from processors.scope import Scope
+
+#: Exits after which a lead can qualify again.
+_RETURNS = frozenset((REJECTED, RECYCLED, LOST, EXPIRED, INACTIVE))
+
+
+def settle(s: State, t: int, backfill: int, before: int, d: Compiled, scope: Scope) -> None:
+    """After an event at ``t``; ``before`` is the level just before it."""
+    j = s.journeys[-1]
+    points = scoring.level(s, t, d)
+    if j.at == d.known and points >= d.source.thresholds.engaged_min:
+        lifecycle.enter(s, t, d.engaged, d, backfill)
+    if s.qualified:
+        _downwards(s, t, points, d)
+        if not s.qualified:
+            return
+    elif is_person(s, d) and scoring.meets(s, t, points, d) and _armed(s, t, before, d):
+        _qualify(s, t, backfill, d, scope)
+    s.cross = scoring.falls_on(s, t, d) if s.qualified else 0
+
+
+def settle_down(s: State, t: int, d: Compiled) -> None:
+    """At a timer: time alone can only unqualify."""
+    if s.qualified:
+        _downwards(s, t, scoring.level(s, t, d), d)
+        s.cross = scoring.falls_on(s, t, d) if s.qualified else 0
+
+
+def is_person(s: State, d: Compiled) -> bool:
+    """Anonymous visitors are scored, and handed over only once they are known."""
+    return len(s.journeys) > 1 or any(d.known <= x & CODE < REJECTED for x in s.journeys[-1].entries)
+
+
+def _downwards(s: State, t: int, points: int, d: Compiled) -> None:
+    if not s.barred and (points >= d.source.thresholds.down or scoring.raised(s, t, d)):
+        return
+    s.qualified = False
+    s.cross = 0
+    s.low = True
+    if s.journeys[-1].at == d.mql:
+        lifecycle.mark(s, t, UNQUALIFIED, d.mql)
+    h = handoff.open_handoff(s)
+    if h is not None:
+        if d.source.policy.withdraw_when_unqualified:
+            handoff.withdraw(s, t, "unqualified")
+        elif not h.flags & FADED:
+            handoff.change(s, h, flags=h.flags | FADED)
+
+
+def _armed(s: State, t: int, before: int, d: Compiled) -> bool:
+    """Never answered; or a newer hand-raise; or, past the recycle date, engagement fell and rose, or rises now."""
+    if not s.answered or scoring.raised(s, t, d):
+        return True
+    return t > s.until and (s.low or before < d.source.thresholds.up)
+
+
+def _qualify(s: State, t: int, backfill: int, d: Compiled, scope: Scope) -> None:
+    j = s.journeys[-1]
+    raised = scoring.raised(s, t, d)
+    if j.exited:
+        if j.at not in _RETURNS:
+            return
+        if not _goes_on(j, t, raised, d):
+            lifecycle.begin(s, t, d, backfill)
+    s.qualified = True
+    s.low = False
+    j = s.journeys[-1]
+    if j.exited:
+        lifecycle.re_enter(s, t, d.mql, backfill)
+    elif j.at < d.mql:
+        lifecycle.enter(s, t, d.mql, d, backfill)
+    if s.journeys[-1].at == d.mql and handoff.open_handoff(s) is None:
+        call(s, t, backfill, d, scope)
+
+
+def call(s: State, t: int, backfill: int, d: Compiled, scope: Scope) -> None:
+    """Hand over, unless the person said that sales must not contact them."""
+    granted, _ = s.consent.get("sales_contact", (True, 0))
+    if not granted:
+        lifecycle.mark(s, t, HELD_BACK, d.mql)
+        return
+    raised = scoring.raised(s, t, d)
+    handoff.make(s, t, d, scope, backfill=backfill, rule=admitting_rule(s, t, d, scope), raised=raised)
+
+
+def _goes_on(j: Journey, t: int, raised: bool, d: Compiled) -> bool:
+    """Does re-arming continue this journey (attempt + 1), or start the next one?"""
+    if j.at == EXPIRED:
+        return True
+    ended = j.entries[-1] >> 9
+    return j.at == REJECTED and raised and t - ended <= d.source.policy.reraise_days * DAY
+
+
+def admitting_rule(s: State, t: int, d: Compiled, scope: Scope) -> str:
+    """The engagement rule that contributes most, or the hand-raise where only that let the lead through."""
+    th = d.source.thresholds
+    if scoring.raised(s, t, d) and not (s.fit >= th.fit_min and scoring.level(s, t, d) >= th.up):
+        return "hand-raise"
+    day = d.days.day(t)
+    best, most = "", 0
+    for index, acc in s.acc.items():
+        rule = d.rules[index]
+        points = scoring.faded(acc, day, rule)
+        if rule.cap:
+            points = min(points, rule.cap)
+        if (points, best) > (most, rule.name) or not best:
+            best, most = rule.name, points
+    return best
+
+
+def arm(s: State, d: Compiled, scope: Scope) -> None:
+    """Set the instant of the next timer. It may come too early and find nothing to do; never too late."""
+    due = s.cross or NEVER
+    if s.override[1]:
+        due = min(due, s.override[1])
+    h = handoff.open_handoff(s)
+    if h is not None:
+        due = min(due, handoff.next_due(h, scope))
+    elif s.journeys and s.journeys[-1].at < d.mql:
+        due = min(due, s.last + d.source.policy.inactive_days * DAY)
+    s.due = due
+
+
+def fire(s: State, t: int, d: Compiled, scope: Scope) -> None:
+    """The timers at ``t``."""
+    h = handoff.open_handoff(s)
+    if h is not None and not h.paused:
+        h = handoff.fire(s, h, t, scope)
+        if h.expires and h.expires <= t:
+            handoff.lapse(s, h, t)
+            handoff.answered(s, t, t)
+            lifecycle.leave(s, t, EXPIRED)
+    if s.override[1] and s.override[1] <= t:
+        s.override = (0, 0)
+    settle_down(s, t, d)
+    j = s.journeys[-1] if s.journeys else None
+    if j is not None and j.at < d.mql and t >= s.last + d.source.policy.inactive_days * DAY:
+        lifecycle.leave(s, t, INACTIVE)
+        s.answered, s.until, s.low, s.qualified = True, t, True, False
+
+

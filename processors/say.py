@@ -1,0 +1,281 @@
+"""What is said: the difference between the decisions as published and as they are now.
+
+A key says what was decided; progress is a new key, a changed content a revision, a lost key a withdrawal. Most of
+what was said is not stored, it is what the last committed head decides; stored are minted handoffs and sequences.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from msgspec.structs import replace
+
+from processors import context
+from processors.model import (
+    ACCEPTED,
+    BACKFILLED,
+    CODE,
+    EXITS,
+    FLAGS,
+    IMPLIED,
+    NEVER,
+    OPEN,
+    OUTCOMES,
+    REJECTED,
+    RULES,
+    SILENT,
+    TURNED_DOWN,
+    UNQUALIFIED,
+    WITHDRAWN,
+    Handoff,
+    Journey,
+    Minted,
+    Row,
+    decode_spoken,
+    handoff_id,
+)
+from processors.scope import Scope
+
+#: Output topics, by index (their sequence numbers are kept per row under it).
+STAGE_CHANGES, HANDOFFS, SLA, NURTURE, HANDOVERS, RESTATEMENTS = range(6)
+RECORD_OF = ("stage_change", "handoff", "sla", "nurture", "handover", "restatement")
+
+Key = tuple[Any, ...]
+
+
+class Output(NamedTuple):
+    """One message to be published: topic index, key (the lead's id) and the fields of its Avro record."""
+
+    topic: int
+    key: str
+    record: dict[str, Any]
+
+
+def spoken(row: Row, current: tuple[Journey, ...]) -> tuple[Journey, ...]:
+    """The journeys as last published."""
+    return decode_spoken(row.spoken)[0] if row.waiting and row.spoken else current
+
+
+def decisions(journeys: tuple[Journey, ...]) -> dict[Key, tuple[Any, ...]]:
+    """All that some journeys say to the outside: key -> content, the instant first."""
+    out: dict[Key, tuple[Any, ...]] = {}
+    for j in journeys:
+        nth: dict[int, int] = {}
+        origin = -1
+        for x in j.entries:
+            code = x & CODE
+            nth[code] = k = nth.get(code, 0) + 1
+            ended = code >= REJECTED
+            reason = j.reason if ended and x == j.entries[-1] else ""
+            out[STAGE_CHANGES, "ended" if ended else "entered", j.n, code, k] = (
+                x >> 9, bool(x & IMPLIED), bool(x & BACKFILLED), origin, reason,
+            )  # fmt: skip
+            origin = code
+        nth = {}
+        for x in j.marks:
+            rule, code = x >> 8 & 255, x & 255
+            nth[x & 0xFFFF] = k = nth.get(x & 0xFFFF, 0) + 1
+            kind = "unqualified" if rule == UNQUALIFIED else "refused"
+            out[STAGE_CHANGES, kind, j.n, code, k, rule] = (x >> 16,)
+        for h in j.handoffs:
+            _told(j, h, out)
+    return out
+
+
+def _told(j: Journey, h: Handoff, out: dict[Key, tuple[Any, ...]]) -> None:
+    name = (h.of, h.ordinal)
+    out[HANDOFFS, "made", *name] = (
+        h.trigger, h.start, h.owner, h.team, h.due_touch, h.due_decide, h.due_meet, h.expires, h.definition,
+        j.n, h.attempt, h.flags,
+    )  # fmt: skip
+    if h.outcome == WITHDRAWN:
+        out[HANDOFFS, "withdrawn", *name] = (h.ended, h.reason)
+    elif h.outcome != OPEN:
+        out[HANDOFFS, "answered", *name] = (h.ended, h.outcome, h.reason, h.notes, h.late_decide, h.returned)
+    if h.news and not h.flags & SILENT:
+        out[HANDOFFS, "context_updated", *name] = (h.trigger, h.news)
+    if h.flags & SILENT:
+        return
+    clocks = (
+        ("first_touch", h.due_touch, h.touched, h.late_touch, h.assigned or h.start),
+        ("decision", h.due_decide, h.ended if h.outcome in (ACCEPTED, TURNED_DOWN) else 0, h.late_decide, h.start),
+        ("meeting", h.due_meet, h.met, h.late_meet, h.start),
+    )
+    for clock, due, met, late, started in clocks:
+        if not due:
+            continue
+        out[SLA, "started", *name, clock] = (started, due, h.owner)
+        if late:
+            out[SLA, "breached", *name, clock] = (late, late, h.owner)
+        elif met:
+            out[SLA, "met", *name, clock] = (met, due, h.owner)
+    for n, at in enumerate(h.pauses):
+        out[SLA, "resumed" if n % 2 else "paused", *name, "decision", n] = (at, h.due_decide, h.owner)
+    if h.late_touch and h.former and h.routed.startswith("escalated"):
+        out[SLA, "escalated", *name, "first_touch"] = (h.late_touch, h.late_touch, h.owner)
+    out[NURTURE, "paused", *name] = (h.trigger, j.n, "handed over")
+    if j.exited and j.at in EXITS and h is j.handoffs[-1]:
+        out[NURTURE, "resumed", *name] = (j.entries[-1] >> 9, j.n, EXITS[j.at])
+
+
+def difference(row: Row, said: tuple[Journey, ...], out: list[Output], now: int, scope: Scope) -> None:
+    """Publish what changed between ``said`` and the head, and mint what is new."""
+    now_said = row.head.journeys
+    same = 0  # journeys that nobody touched need no second look
+    while same < len(said) and same < len(now_said) and said[same] == now_said[same]:
+        same += 1
+    old, new = decisions(said[same:]), decisions(now_said[same:])
+    minted = {(m.of, m.ordinal): m for m in row.minted}
+    by_name = {(h.of, h.ordinal): (j, h) for j in now_said for h in j.handoffs}
+    gone = {(h.of, h.ordinal): (j, h) for j in said for h in j.handoffs}
+    for key, content in new.items():
+        before = old.get(key)
+        if before is None:
+            _emit(row, key, content, "new", out, now, scope, by_name, minted)
+        elif before != content:
+            _emit(row, key, content, "revised", out, now, scope, by_name, minted)
+    for key, content in old.items():
+        if key in new:
+            continue
+        pinned = minted.get(key[2:4]) if key[0] in (HANDOFFS, SLA, NURTURE) else None
+        if pinned is not None and pinned.pinned:
+            continue  # somebody acted on it: it is never taken back
+        _emit(row, key, content, "withdrawn", out, now, scope, gone, minted)
+    _mint(row, by_name, now)
+
+
+def _mint(row: Row, by_name: dict[tuple[str, int], tuple[Journey, Handoff]], now: int) -> None:
+    """Remember what was said: ids, starts and owners stay as they are from now on."""
+    out = []
+    for m in row.minted:
+        found = by_name.pop((m.of, m.ordinal), None)
+        if found is None:
+            out.append(m if m.end <= now or m.pinned else replace(m, end=min(m.end, now)))
+        else:
+            out.append(_minted(found[1], m.pinned))
+    out += [_minted(h, False) for _, h in by_name.values()]
+    row.minted = tuple(out)
+
+
+def _minted(h: Handoff, pinned: bool) -> Minted:
+    pinned = pinned or bool(h.touched) or h.outcome in (ACCEPTED, TURNED_DOWN)
+    end = h.ended if h.outcome != OPEN else NEVER
+    return Minted(h.of, h.ordinal, h.trigger, end, h.start, h.team, h.owner, h.routed, pinned, bool(h.flags & SILENT))
+
+
+def _emit(
+    row: Row,
+    key: Key,
+    content: tuple[Any, ...],
+    op: str,
+    out: list[Output],
+    now: int,
+    scope: Scope,
+    handoffs: dict[tuple[str, int], tuple[Journey, Handoff]],
+    minted: dict[tuple[str, int], Minted],
+) -> None:
+    topic, kind = key[0], key[1]
+    lead = scope.subject[2:]
+    sequence = row.sequences[topic] = row.sequences.get(topic, 0) + 1
+    s = row.head
+    definition = scope.definitions[s.definition].source
+    record: dict[str, Any] = {
+        "output_id": output_id(scope.subject, key),
+        "sequence": sequence,
+        "revision": row.epoch << 40 | sequence,
+        "op": op,
+        "occurred_at": content[0],
+        "as_of": now,
+        "definition": f"{definition.name}@{definition.version}",
+        "lead_id": lead,
+    }
+    if topic == STAGE_CHANGES:
+        _stage_change(record, key, content, row, scope)
+    elif topic == HANDOFFS:
+        j, h = handoffs[key[2:4]]
+        new = key[2:4] not in minted
+        if op == "withdrawn" and kind == "made":
+            kind = "withdrawn"
+        elif kind == "made" and (h.flags & SILENT or (new and h.outcome != OPEN)):
+            kind = "historical"
+        _handoff(record, kind, j, h, op, row, now, scope)
+    elif topic == SLA:
+        j, h = handoffs[key[2:4]]
+        record |= {
+            "handoff_id": h.id, "clock": key[4], "kind": kind, "due_at": content[1], "owner": content[2] or None,
+            "team": h.team, "business_ms": None, "wall_ms": content[0] - h.start if kind == "met" else None,
+        }  # fmt: skip
+        if kind == "met":
+            d = scope.definitions[h.definition]
+            record["business_ms"] = d.calendar(d.source.sla[h.policy]).between(h.start, content[0])
+    else:
+        record |= {"kind": kind, "reason": content[2], "journey": content[1]}
+    out.append(Output(topic, lead, record))
+
+
+def output_id(subject: str, key: Key) -> str:
+    """Stable id of what was decided: the same over revisions, replays and workers."""
+    if key[0] in (HANDOFFS, SLA, NURTURE):
+        return "/".join(str(x) for x in (handoff_id(key[2], key[3]), key[1], *key[4:]))
+    return "/".join(str(x) for x in (subject[2:], *key[1:]))
+
+
+def stage_name(code: int, row: Row, scope: Scope) -> str:
+    """Name of a stage or exit; one that the definition no longer has is shown as retired."""
+    if code >= REJECTED:
+        return EXITS[code]
+    found = scope.definitions[row.head.definition].names.get(code)
+    if found is not None:
+        return found
+    for d in reversed(scope.definitions):
+        if code in d.names:
+            return f"retired:{d.names[code]}"
+    return f"retired:{code}"
+
+
+def _stage_change(record: dict[str, Any], key: Key, content: tuple[Any, ...], row: Row, scope: Scope) -> None:
+    _, kind, journey, code, occurrence, *rule = key
+    j = row.head.journeys[journey - 1] if journey <= len(row.head.journeys) else None
+    full = kind in ("entered", "ended")
+    record |= {
+        "journey": journey,
+        "attempt": len(j.handoffs) if j is not None else 0,
+        "kind": kind,
+        "stage": stage_name(code, row, scope),
+        "from_stage": stage_name(content[3], row, scope) if full and content[3] >= 0 else None,
+        "implied": content[1] if full else False,
+        "occurrence": occurrence,
+        "backfill": content[2] if full else False,
+        "reason": (content[4] or None) if full else None,
+        "rule": RULES[rule[0]] if rule else None,
+    }
+
+
+def _handoff(
+    record: dict[str, Any], kind: str, j: Journey, h: Handoff, op: str, row: Row, now: int, scope: Scope
+) -> None:
+    record |= {
+        "handoff_id": h.id,
+        "kind": kind,
+        "journey": j.n,
+        "attempt": h.attempt,
+        "trigger_at": h.trigger,
+        "started_at": h.start,
+        "owner": h.owner or None,
+        "team": h.team,
+        "routing_reason": h.routed,
+        "first_touch_due_at": h.due_touch or None,
+        "decision_due_at": h.due_decide or None,
+        "meeting_due_at": h.due_meet or None,
+        "expires_at": h.expires or None,
+        "outcome": "withdrawn" if kind == "withdrawn" else OUTCOMES[h.outcome] or None,
+        "outcome_at": (h.ended or now) if kind == "withdrawn" else h.ended or None,
+        "reason_code": h.reason or None,
+        "notes": h.notes or None,
+        "breached": bool(h.late_touch or h.late_decide or h.late_meet),
+        "late": bool(h.flags & 2),
+        "returned": bool(h.returned),
+        "silent": bool(h.flags & SILENT),
+        "flags": [name for bit, name in FLAGS.items() if h.flags & bit],
+        "context": context.of(row, j, h, now, scope) if kind in ("made", "context_updated", "historical") else None,
+    }

@@ -1,0 +1,198 @@
+"""Fit, engagement and intent: what a lead is worth by the definition, in integer milli-points.
+
+Engagement fades in whole days of the reporting time zone by a fixed integer table, all points of one rule and
+day together, so the order of events within a day does not matter. Caps cut in total order. Fit is static.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from processors.compiled import SHIFT, Compiled, Rule
+from processors.definition.model import DAY
+from processors.events import AGENT_MASK, AGENT_SHIFT, FACT, KIND, PROXY, view
+from processors.ledger import Item
+from processors.model import State
+
+#: Scores saturate here, so that a mistaken definition cannot overflow a row (case 43).
+LIMIT = 1_000_000_000
+_NO = frozenset((None, False, 0, "", "no", "none", "false", "0", "unknown", "negative"))
+_RECLASSIFIED = KIND["engagement_reclassified"]
+GATES = ("budget", "authority", "need", "timing")
+
+
+def score(s: State, t: int, b: int, data: Any, d: Compiled) -> bool:
+    """Add what the event is worth. Bots and proxies are kept and score nothing. True if anything moved."""
+    kind = b >> 8 & 255
+    rules = d.by_kind[kind]
+    if not rules or (b & AGENT_MASK) >> AGENT_SHIFT >= PROXY:
+        return False
+    day = d.days.day(t)
+    fields = None
+    moved = False
+    for rule in rules:
+        if rule.when is not None:
+            if fields is None:
+                fields = view(kind, data)
+            if not rule.when.test(fields):
+                continue
+        if rule.once:
+            if s.once & rule.once:
+                continue
+            s.once |= rule.once
+        points = rule.points
+        acc = s.acc.get(rule.index)
+        if acc is None:
+            if rule.daily_cap and points > rule.daily_cap:
+                points = rule.daily_cap
+            s.acc[rule.index] = [day, points, points]
+        else:
+            today = acc[2] if acc[0] == day else 0
+            if rule.daily_cap and points > rule.daily_cap - today:
+                points = rule.daily_cap - today
+                if points <= 0:
+                    continue
+            s.acc[rule.index] = [day, _saturated(faded(acc, day, rule) + points), today + points]
+        moved = True
+    return moved
+
+
+def _saturated(points: int) -> int:
+    return -LIMIT if points < -LIMIT else min(points, LIMIT)
+
+
+def faded(acc: list[int], day: int, rule: Rule) -> int:
+    """Points of one rule as of ``day``; never rises with time, because negative points do not fade."""
+    age = day - acc[0]
+    if age <= 0 or not rule.table:
+        return acc[1]
+    return acc[1] * rule.table[age] >> SHIFT if age < len(rule.table) else 0
+
+
+def engagement(s: State, day: int, d: Compiled) -> int:
+    """The engagement score (milli-points) on a day: caps per rule and in all cut the decayed sums."""
+    total = 0
+    rules = d.rules
+    for index, acc in s.acc.items():
+        rule = rules[index]
+        points = faded(acc, day, rule)
+        total += points if not rule.cap or points < rule.cap else rule.cap
+    cap = d.source.engagement_cap
+    return total if not cap or total < cap else cap
+
+
+def level(s: State, t: int, d: Compiled) -> int:
+    """What the thresholds look at: the manual override while it lasts, else the engagement score."""
+    value, until = s.override
+    if until > t:
+        return value
+    return engagement(s, d.days.day(t), d)
+
+
+def fit_of(attributes: dict[str, Any], d: Compiled) -> int:
+    """0..100,000 milli-points from attributes."""
+    points = 0
+    for rule in d.source.fit:
+        if rule.when.test(attributes):
+            points += rule.points
+    return max(0, min(points, 100_000))
+
+
+def segment_of(attributes: dict[str, Any], d: Compiled) -> str:
+    """The first segment of the definition whose condition holds; ``""`` for none."""
+    for segment in d.source.segments:
+        if segment.when.test(attributes):
+            return segment.name
+    return ""
+
+
+def barred(attributes: dict[str, Any], d: Compiled) -> bool:
+    return any(rule.when.test(attributes) for rule in d.source.disqualifiers)
+
+
+def gates_open(s: State, d: Compiled) -> bool:
+    """Each gate that the definition asks for is known and positive."""
+    for gate in d.source.thresholds.gates:
+        value = s.attributes.get(gate)
+        if (value.lower() if isinstance(value, str) else value) in _NO:
+            return False
+    return True
+
+
+def raised(s: State, t: int, d: Compiled) -> bool:
+    """An unanswered hand-raise that still counts."""
+    return s.raised > s.consumed and t - s.raised <= d.source.thresholds.hand_raise_days * DAY
+
+
+def is_hand_raise(b: int, data: Any, d: Compiled) -> bool:
+    kind = b >> 8 & 255
+    tests = d.raises[kind]
+    if not tests or (b & AGENT_MASK) >> AGENT_SHIFT >= PROXY:
+        return False
+    fields = view(kind, data)
+    return any(test is None or test.test(fields) for test in tests)
+
+
+def meets(s: State, t: int, points: int, d: Compiled) -> bool:
+    """The definition's condition for "qualified" (DOMAIN 4), without the edge."""
+    th = d.source.thresholds
+    if s.barred or not gates_open(s, d):
+        return False
+    return (s.fit >= th.fit_min and points >= th.up) or (s.fit >= th.fit_min_hand_raise and raised(s, t, d))
+
+
+def falls_on(s: State, t: int, d: Compiled) -> int:
+    """The first instant after ``t`` at which a qualified lead no longer holds ``down``, 0 if never by time alone."""
+    th = d.source.thresholds
+    today = d.days.day(t)
+    value, until = s.override
+    if until > t and value >= th.down:
+        return until
+    if engagement(s, today, d) >= th.down:
+        low, high = today, today + 1
+        longest = max((len(d.rules[i].table) for i in s.acc), default=0)
+        if engagement(s, today + longest + 1, d) >= th.down:
+            return 0
+        while engagement(s, high, d) >= th.down:
+            low, high = high, high + 2 * (high - today)
+        while high - low > 1:
+            middle = (low + high) // 2
+            if engagement(s, middle, d) >= th.down:
+                low = middle
+            else:
+                high = middle
+        at = d.days.start(high)
+    else:
+        at = 0
+    if raised(s, t, d):
+        at = max(at, s.raised + th.hand_raise_days * DAY + 1)
+    return at if at > t else 0
+
+
+def rescore(s: State, base: State | None, items: list[Item], upto: tuple[int, int], d: Compiled) -> None:
+    """Score what the ledger still has again, up to and including key ``upto``: under another definition,
+    or after a re-classification. Below the horizon the old scores stand."""
+    kinds = reclassified(items, upto)
+    s.acc = {k: list(v) for k, v in base.acc.items() if k < len(d.rules)} if base is not None else {}
+    s.once = base.once if base is not None else 0
+    for a, b, _, data in items:
+        if (a, b) > upto:
+            break
+        if b >> 8 & 255 < FACT:
+            agent = kinds.get(b >> 16) if kinds else None
+            if agent is None and kinds and type(data) is list and len(data) > 1:
+                agent = kinds.get(data[1]) if type(data[1]) is int else None
+            score(s, a >> 22, b if agent is None else b & ~AGENT_MASK | agent << AGENT_SHIFT, data, d)
+    s.fit = fit_of(s.attributes, d)
+    s.segment = segment_of(s.attributes, d)
+
+
+def reclassified(items: list[Item], upto: tuple[int, int]) -> dict[int, int]:
+    """Identity of each re-classified event -> its agent, as said by the last fact up to ``upto``."""
+    out: dict[int, int] = {}
+    for a, b, _, data in items:
+        if (a, b) > upto:
+            break
+        if b >> 8 & 255 == _RECLASSIFIED:
+            out[data[0]] = data[1]
+    return out

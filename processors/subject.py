@@ -1,0 +1,303 @@
+"""A lead's row at work: take facts into the set, bring what follows up to date, say what changed.
+
+`process` is the whole life of a batch for one row. It is a function of row, facts, messages and an instant.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from msgspec import Struct
+
+from processors import ledger, say
+from processors.events import FACT, PAYLOAD, Event
+from processors.fold import SPACING, elapse, feed, fire, new_state, step
+from processors.ledger import WIDTH, Item
+from processors.model import NEVER, OPEN, Journey, Member, Minted, Row, Share, State, decode_state, encode
+from processors.say import Output
+from processors.scope import Scope
+
+#: Bounds of the ledger, relative to the subject's newest event (DESIGN 1).
+HORIZON_MS, ENTRIES = 400 * 86_400_000, 512
+#: How often the matching of decided to said handoffs may be corrected before the last try stands.
+_MATCHINGS = 4
+
+
+class Told(NamedTuple):
+    """What one row tells another through the inbox: state, not difference, so any order and number of deliveries
+    end the same. No member: taken back."""
+
+    to: str
+    sender: str
+    version: int
+    member: Member | None
+    erase: int = 0
+
+
+class Refused(NamedTuple):
+    """An event that was not taken: it goes to the dead letters with this reason."""
+
+    event: Event
+    code: str
+    detail: str
+
+
+class Seen(NamedTuple):
+    """What the figures of a row depend on; compared by identity to know whether they moved."""
+
+    journeys: tuple[Journey, ...]
+    shares: dict[str, Share]
+    source: str | None
+    segment: str
+    created: int
+    generated: int
+
+
+class Result(Struct):
+    """What a call led to. ``moved``: (before, after) where a decision or a figure may have changed."""
+
+    outputs: list[Output] = []
+    told: list[Told] = []
+    refused: list[Refused] = []
+    moved: tuple[Seen, Seen] | None = None
+    counts: dict[str, int] = {}
+
+    def count(self, what: str, n: int = 1) -> None:
+        self.counts[what] = self.counts.get(what, 0) + n
+
+
+def seen(s: State) -> Seen:
+    return Seen(s.journeys, s.shares, s.source, s.segment, s.created, s.generated)
+
+
+def base_of(row: Row) -> State | None:
+    return decode_state(row.base) if row.base else None
+
+
+def effective(row: Row) -> list[Item]:
+    """Own facts and all members', each identity once, above the base, in order."""
+    own = ledger.items(row.ledger, row.data)
+    if not row.members:
+        return own
+    found: list[Item] = list(own)
+    _gather(row.members, found)
+    base = base_of(row)
+    above = (base.a, base.b) if base is not None else (0, 0)
+    ids: set[int] = set()
+    out = []
+    for e in sorted(found, key=lambda e: (e[0], e[1])):
+        if e[1] >> 16 not in ids and (e[0], e[1]) > above:
+            ids.add(e[1] >> 16)
+            out.append(e)
+    return out
+
+
+def _gather(members: dict[str, Member], out: list[Item]) -> None:
+    for m in members.values():
+        out += ledger.items(m.ledger, m.data)
+        _gather(m.members, out)
+
+
+def _shared(members: dict[str, Member], b: int) -> bool:
+    return any(ledger.find(m.ledger, b) >= 0 or _shared(m.members, b) for m in members.values())
+
+
+def process(
+    row: Row, events: Sequence[Event], now: int, scope: Scope, messages: Sequence[Told] = (), live: bool = True
+) -> Result:
+    """Fold one batch into the row, which is changed in place.
+
+    ``now`` is the instant the result is as of; with the same row, events and instant it is the same. While not
+    ``live`` nothing is said: the row remembers that it has something to say.
+    """
+    out = Result(outputs=[], told=[], refused=[], counts={})
+    head = row.head
+    before = seen(head)
+    stale: tuple[int, int] | None = None  # fold again from here
+    scope.history = lambda: (base_of(row), effective(row))
+    scope.said = row.minted
+    for e in events:
+        a, b = e.a, e.b
+        t = a >> 22
+        if t <= row.floor:
+            out.count("erased")
+            continue
+        at = ledger.find(row.ledger, b)
+        if at >= 0:
+            again = _met_again(row, at, e, out)
+            if again is not None and (stale is None or again < stale):
+                stale = again
+            continue
+        after = a > head.a or (a == head.a and b > head.b)
+        if not after and row.base and _below(row, a, b):
+            row.approximate = True
+            if b >> 8 & 255 < FACT:
+                out.count("too_late")
+                continue
+        row.ledger = ledger.insert(row.ledger, row.data, a, b, e.c, e.data)
+        if t > now:
+            row.held = min(row.held, t)
+            out.count("held")
+        elif (
+            stale is None and after and t > head.fired and t < row.held
+            and not (row.members and _shared(row.members, b))
+        ):  # fmt: skip
+            while head.due < t:
+                fire(head, scope)
+            step(head, (a, b, e.c, e.data), scope)
+            if not head.n % SPACING:
+                row.snapshots.append((head.a, head.b, encode(head)))
+        elif stale is None or (a, b) < stale:
+            stale = (a, b)
+    for told in messages:
+        key = _receive(row, told)
+        if key is not None and (stale is None or key < stale):
+            stale = key
+    if stale is not None:
+        out.count("refolded")
+        head = _refold(row, stale, now, scope)
+    elif row.held <= now or head.due <= now:
+        rest = [e for e in effective(row) if (e[0], e[1]) > (head.a, head.b)] if row.held <= now else []
+        _finish(row, head, rest, now, scope)
+    if len(row.ledger) > ENTRIES * WIDTH or (
+        row.ledger and head.last - HORIZON_MS > int.from_bytes(row.ledger[:8], "big") >> 22
+    ):
+        _compact(row)
+    after_ = seen(head)
+    if any(x is not y for x, y in zip(before, after_, strict=True)) and before != after_:
+        out.moved = (before, after_)
+    _speak(row, before, out, now, scope, live)
+    return out
+
+
+def _below(row: Row, a: int, b: int) -> bool:
+    base = base_of(row)
+    return base is not None and (a, b) <= (base.a, base.b)
+
+
+def _met_again(row: Row, at: int, e: Event, out: Result) -> tuple[int, int] | None:
+    """The same identity again: dropped if it says the same, else the claim that was recorded first stays.
+
+    :returns: the key from which to fold again, if the kept fact changed.
+    """
+    a, b, c = ledger.RECORD.unpack_from(row.ledger, at)
+    old_data = ledger.payload_at(row.ledger, row.data, at)
+    mine = (ledger.recorded_at(a, c), ledger.position(c))
+    theirs = (ledger.recorded_at(e.a, e.c), ledger.position(e.c))
+    same = a == e.a and b | PAYLOAD == e.b | PAYLOAD and old_data == e.data
+    if same:
+        out.count("duplicate")
+        if theirs >= mine:
+            return None
+    else:
+        out.count("conflict")
+        lost = e if theirs >= mine else Event(e.subject, a, b, c, old_data)
+        out.refused.append(
+            Refused(lost, "conflicting_payload", "the same identity came with another payload; the first recorded stays")
+        )
+        if theirs >= mine:
+            return None
+    row.ledger = ledger.remove(row.ledger, row.data, at)
+    row.ledger = ledger.insert(row.ledger, row.data, e.a, e.b, e.c, e.data)
+    return min((a, b), (e.a, e.b))
+
+
+def _receive(row: Row, told: Told) -> tuple[int, int] | None:
+    """Take what another row sent. :returns: the key from which to fold again, None if it is old news."""
+    old = row.members.get(told.sender)
+    if old is not None and old.version >= told.version:
+        return None
+    member = told.member if told.member is not None else Member(told.version, False)
+    row.members = {**row.members, told.sender: member}
+    keys = [
+        (a, b)
+        for m in (old, member)
+        if m is not None
+        for a, b, _ in ledger.RECORD.iter_unpack(m.ledger)
+    ]  # fmt: skip
+    return min(keys, default=(0, 0))
+
+
+def _finish(row: Row, s: State, rest: list[Item], now: int, scope: Scope) -> None:
+    due = [e for e in rest if e[0] >> 22 <= now]
+    if len(due) < len(rest):
+        row.held = rest[len(due)][0] >> 22
+    elif row.held <= now:
+        row.held = NEVER
+    feed(s, due, scope, lambda s: row.snapshots.append((s.a, s.b, encode(s))))
+    elapse(s, now, scope)
+
+
+def _refold(row: Row, key: tuple[int, int], now: int, scope: Scope) -> State:
+    """From the last snapshot before ``key``, else from the base: the same transitions as in order.
+
+    A decided handoff takes over the id of the said one whose episode it overlaps; where the guess made on the way
+    turns out not to overlap, that pair is excluded and the fold runs again.
+    """
+    row.snapshots = [x for x in row.snapshots if (x[0], x[1]) < key]
+    kept = list(row.snapshots)
+    everything = effective(row)
+    base = base_of(row)
+    scope.history = lambda: (base, everything)
+    for _ in range(_MATCHINGS):
+        row.snapshots = list(kept)
+        s = decode_state(kept[-1][2]) if kept else base_of(row) or new_state()
+        older = [e for e in everything if (e[0], e[1]) > (s.a, s.b)] if kept or base is None else everything
+        row.held = NEVER
+        _finish(row, s, older, now, scope)
+        apart = _mismatched(s, scope.said)
+        if not apart:
+            break
+        scope.banned = scope.banned | apart
+        if kept:
+            kept = []
+    row.head = s
+    return s
+
+
+def _mismatched(s: State, said: tuple[Minted, ...]) -> frozenset[tuple[str, int, int]]:
+    """Pairs of a said and a decided handoff whose episodes do not overlap."""
+    by_id = {(m.of, m.ordinal): m for m in said}
+    out = set()
+    for j in s.journeys:
+        for h in j.handoffs:
+            m = by_id.get((h.of, h.ordinal))
+            if m is not None and not (h.trigger < m.end and m.trigger <= (h.ended if h.outcome != OPEN else NEVER)):
+                out.add((h.of, h.ordinal, h.trigger))
+    return frozenset(out)
+
+
+def _compact(row: Row) -> None:
+    """Drop the oldest records up to a snapshot, which becomes the base: so it is a function of the set."""
+    if any(m.alias for m in row.members.values()) or not row.snapshots:
+        return  # unmerge could not take a base apart again
+    head, n = row.head, len(row.ledger) // WIDTH
+    old = 0
+    while old < n and int.from_bytes(row.ledger[old * WIDTH : old * WIDTH + 8], "big") >> 22 < head.last - HORIZON_MS:
+        old += 1
+    i = min(-(-max(n - ENTRIES, old) // SPACING), len(row.snapshots))
+    if i > 0:
+        a, b, row.base = row.snapshots[i - 1]
+        row.ledger, row.data = ledger.drop_before(row.ledger, row.data, a, b)
+        row.snapshots = row.snapshots[i:]
+
+
+def _speak(row: Row, before: Seen, out: Result, now: int, scope: Scope, live: bool) -> None:
+    """Publish the difference between what was said and what is decided, or remember that there is one."""
+    changed = out.moved is not None
+    if not live:
+        if changed and not row.waiting:
+            row.waiting = True
+            row.spoken = encode((before.journeys, before.shares, before.source))
+        return
+    if not changed and not row.waiting:
+        return
+    said = say.spoken(row, before.journeys)
+    say.difference(row, said, out.outputs, now, scope)
+    row.waiting, row.spoken = False, b""
+
+
+def next_due(row: Row) -> int:
+    """The next instant (ms) at which the row has to be looked at without any event."""
+    return min(row.head.due, row.held)

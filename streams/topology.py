@@ -1,0 +1,445 @@
+"""The whole of leadstream's logic for one worker, without Kafka: records in, rows and messages out.
+
+The real worker and the in-process driver call it in the same way (`streams.work.Topology`). Nothing is changed in
+place before `merged`: an aborted transaction leaves no trace.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Iterable, Sequence
+from functools import lru_cache
+from heapq import heapify, heappop, heappush
+from logging import getLogger
+
+import msgspec
+from aiokafka.partitioner import murmur2
+
+from processors import deals, figures, ledger, subject
+from processors.compiled import Compiled, compile_definition
+from processors.definition.model import Definition
+from processors.events import Event, from_envelope
+from processors.figures import Contribution
+from processors.model import NEVER, Row, dump, load
+from processors.reference import Reference
+from processors.reference import apply as apply_reference
+from processors.say import RECORD_OF, Output
+from processors.scope import Scope
+from processors.subject import Refused, Told
+from schemas.codec import ce_headers, decode, encode
+from schemas.envelope import Envelope, Malformed
+from streams import inbox
+from streams.dead_letters import dead_letter
+from streams.settings import Settings
+from streams.work import Message, Record, Rows, SourceRecord, Work
+
+log = getLogger(__name__)
+
+#: An event dated further ahead than this is a mistake of its source's clock (DOMAIN 2.1).
+AHEAD_MS = 24 * 3_600_000
+#: Decoded rows that are kept between batches, over all partitions: decoding costs as much as folding.
+CACHE_ROWS = 20_000
+_MARKET_FAMILIES = frozenset(("market", "reference"))
+
+
+class Staged(msgspec.Struct):
+    """What `merged` takes over when Kafka has it."""
+
+    rows: dict[bytes, Row]
+    moves: list[tuple[Contribution, Contribution]]
+    counts: Counter[tuple[str, ...]]
+
+
+class Partition:
+    """What is derived from the rows of one partition: due instants, what waits to be said, totals."""
+
+    def __init__(self, rows: Rows) -> None:
+        self.rows = rows
+        self.due: dict[bytes, int] = {}
+        self.heap: list[tuple[int, bytes]] = []
+        self.waiting: dict[bytes, None] = {}
+        self.totals: Contribution = {}
+        self.taken: list[tuple[int, bytes]] = []  # off the heap, not yet committed
+
+    def schedule(self, key: bytes, due: int) -> None:
+        if self.due.get(key, NEVER) == due:
+            return
+        if due == NEVER:
+            self.due.pop(key, None)
+        else:
+            self.due[key] = due
+            heappush(self.heap, (due, key))
+
+    def put_back(self) -> None:
+        """A round of timers was aborted: it will come again."""
+        for item in self.taken:
+            heappush(self.heap, item)
+        self.taken = []
+
+    def next_due(self) -> int | None:
+        while self.heap and self.due.get(self.heap[0][1]) != self.heap[0][0]:
+            heappop(self.heap)
+        return self.heap[0][0] if self.heap else None
+
+
+class LeadTopology:
+    """Leads, visitors, deals and accounts: one kind of row each, in one table."""
+
+    def __init__(self, settings: Settings, definition: Definition, *, partitions: int | None = None) -> None:
+        self.settings = settings
+        names = settings.topics
+        self.partitions = partitions or settings.partitions
+        self.inputs = {names.engagement: 0, names.lead: 1, names.deal: 2, names.inbox: 3}
+        self.outputs = (
+            names.stage_changes, names.handoffs, names.sla, names.nurture, names.handovers, names.restatements,
+        )  # fmt: skip
+        self.input_names = tuple(self.inputs)
+        self.reference = Reference(definition)
+        self.definitions: tuple[Compiled, ...] = (compile_definition(definition),)
+        self.counts: Counter[tuple[str, ...]] = Counter()
+        self._parts: dict[int, Partition] = {}
+        self._cache: OrderedDict[tuple[int, bytes], Row] = OrderedDict()
+        self._partition_of = lru_cache(200_000)(self._murmur)
+        self._warned: set[str] = set()
+
+    # -- reference data ---------------------------------------------------------------------------------------------
+
+    def learn(self, records: Iterable[SourceRecord]) -> None:
+        """Definitions, rates, owners and priorities; market events. Bad ones are counted and named in the log."""
+        found: list[tuple[Envelope, int]] = []
+        for record in records:
+            if record.value is None:
+                continue
+            try:
+                found.append((decode(record.value, record.headers or (), key=record.key), record.timestamp))
+            except Malformed as exc:
+                self.counts["reference_refused", exc.code] += 1
+                log.error("%s %d/%d: %s", record.topic, record.partition, record.offset, exc.detail)
+        self.apply(found)
+
+    def apply(self, found: Sequence[tuple[Envelope, int]]) -> None:
+        """Take over decoded reference events with the instants at which they were recorded."""
+        before = self.reference.definitions
+        self.reference = apply_reference(self.reference, [e for e, _ in found], [at for _, at in found])
+        for problem in self.reference.problems:
+            if problem not in self._warned:
+                self._warned.add(problem)
+                log.error("reference data: %s", problem)
+        if self.reference.definitions != before:
+            self.definitions = tuple(map(compile_definition, self.reference.definitions))
+
+    # -- the life of a partition ------------------------------------------------------------------------------------
+
+    def opened(self, partition: int, rows: Rows) -> None:
+        part = self._parts[partition] = Partition(rows)
+        for key, data in rows.items():
+            row = load(data)
+            self._enlist(part, key, row)
+            figures.add(part.totals, self._contribution(key, row).items())
+        heapify(part.heap)
+
+    def closed(self, partition: int) -> None:
+        self._parts.pop(partition, None)
+        for cached in [x for x in self._cache if x[0] == partition]:
+            del self._cache[cached]
+
+    def next_due(self, partition: int, live: bool) -> int | None:
+        part = self._parts[partition]
+        part.put_back()
+        return 0 if live and part.waiting else part.next_due()
+
+    def due(self, partition: int, now_ms: int, live: bool, limit: int) -> Work:
+        part = self._parts[partition]
+        part.put_back()
+        keys: dict[bytes, None] = {}
+        if live:
+            for key in part.waiting:
+                if len(keys) >= limit:
+                    break
+                keys[key] = None
+        while len(keys) < limit and (due := part.next_due()) is not None and due <= now_ms:
+            item = heappop(part.heap)
+            part.taken.append(item)
+            keys[item[1]] = None
+        work = _Batch(self, partition, part, now_ms, live)
+        for key in keys:
+            work.row(key, (), ())
+        return work.done()
+
+    def batch(self, partition: int, records: Sequence[SourceRecord], now_ms: int, live: bool) -> Work:
+        part = self._parts[partition]
+        part.put_back()
+        work = _Batch(self, partition, part, now_ms, live)
+        work.take(records)
+        return work.done()
+
+    def merged(self, partition: int, work: Work) -> None:
+        part = self._parts[partition]
+        part.taken = []
+        staged = work.staged
+        assert isinstance(staged, Staged)
+        for key, row in staged.rows.items():
+            self._enlist(part, key, row)
+            self._cache[partition, key] = row
+        while len(self._cache) > CACHE_ROWS:
+            self._cache.popitem(last=False)
+        for before, after in staged.moves:
+            figures.move(part.totals, before, after)
+        self.counts.update(staged.counts)
+
+    def _enlist(self, part: Partition, key: bytes, row: Row) -> None:
+        part.schedule(key, subject.next_due(row) if key[:1] != b"d" else row.held)
+        if row.waiting:
+            part.waiting[key] = None
+        else:
+            part.waiting.pop(key, None)
+
+    # -- helpers of a batch -----------------------------------------------------------------------------------------
+
+    def row_of(self, partition: int, key: bytes, rows: Rows) -> Row:
+        row = self._cache.pop((partition, key), None)
+        if row is not None:
+            return row
+        data = rows.get(key)
+        return load(data) if data is not None else Row()
+
+    def scope(self, key: bytes) -> Scope:
+        return Scope(key.decode(), self.definitions, self.reference, _no_history)
+
+    def partition_of(self, subject_id: str) -> int:
+        return self._partition_of(subject_id)
+
+    def _murmur(self, subject_id: str) -> int:
+        return (murmur2(subject_id.encode()) & 0x7FFFFFFF) % self.partitions
+
+    def _contribution(self, key: bytes, row: Row) -> Contribution:
+        scope = self.scope(key)
+        if key[:1] == b"d":
+            return figures.of_deal(
+                deals.fold(ledger.items(row.ledger, row.data), row.head.fired), scope, fine=False
+            )
+        if key[:1] == b"c":
+            return {}
+        return figures.of_lead(subject.seen(row.head), scope, fine=False)
+
+    def totals(self) -> Contribution:
+        """Totals over the partitions that this worker owns."""
+        out: Contribution = {}
+        for part in self._parts.values():
+            figures.add(out, part.totals.items())
+        return out
+
+    def totals_by_partition(self) -> dict[int, Contribution]:
+        return {n: part.totals for n, part in self._parts.items()}
+
+
+def _no_history() -> tuple[None, list[ledger.Item]]:
+    return None, []
+
+
+class _Batch:
+    """One call: stages rows, messages and moves; nothing of it is visible before it is merged."""
+
+    def __init__(self, topology: LeadTopology, partition: int, part: Partition, now: int, live: bool) -> None:
+        self.topology = topology
+        self.partition = partition
+        self.part = part
+        self.now = now
+        self.live = live
+        self.rows: dict[bytes, bytes | None] = {}
+        self.messages: list[Message] = []
+        self.staged = Staged({}, [], Counter())
+
+    def done(self) -> Work:
+        return Work(self.rows, self.messages, self.staged)
+
+    def count(self, *key: str) -> None:
+        self.staged.counts[key] += 1
+
+    # -- reading ----------------------------------------------------------------------------------------------------
+
+    def take(self, records: Sequence[SourceRecord]) -> None:
+        events: dict[bytes, list[tuple[Event, SourceRecord]]] = {}
+        told: dict[bytes, list[Told]] = {}
+        for record in records:
+            n = self.topology.inputs[record.topic]
+            try:
+                if n == 3:
+                    found = inbox.read(record.value)
+                    if isinstance(found, Told):
+                        told.setdefault(found.to.encode(), []).append(found)
+                        continue
+                    record = found.record()
+                    n = self.topology.inputs.get(record.topic, 0)
+                    event = self._event(record, n, forwarded=True)
+                else:
+                    event = self._event(record, n, forwarded=False)
+            except Malformed as exc:
+                self._dead(record, exc.code, exc.detail)
+                continue
+            if event is not None:
+                events.setdefault(event.subject.encode(), []).append((event, record))
+        for key, found_events in events.items():
+            self.row(key, found_events, told.pop(key, ()))
+        for key, messages in told.items():
+            self.row(key, (), messages)
+
+    def _event(self, record: SourceRecord, n: int, forwarded: bool) -> Event | None:
+        """The fact in a record; None where it belongs to another partition and was sent there."""
+        e = decode(record.value, record.headers or (), key=record.key)
+        if not e.subject_kind:
+            raise Malformed(
+                "bad_subject", f"{e.type} has no lead, visitor, deal or account; market and reference events "
+                "have topics of their own",
+            )  # fmt: skip
+        if e.occurred_at > self.now + AHEAD_MS:
+            raise Malformed(
+                "too_far",
+                f"occurred_at lies {(e.occurred_at - self.now) // 3_600_000} hours ahead; check the clock of "
+                f"{e.source_system or 'the source'}",
+            )
+        home = self.topology.partition_of(e.subject_id)
+        if home != self.partition:
+            self._forward(record, e, home)
+            return None
+        if not forwarded:
+            self.count("events", e.type if e.known else "(unknown)")
+            if not e.known:
+                self.count("unknown_type", self.topology.input_names[n])
+            if e.unknown_fields:
+                self.count("unknown_fields", e.type if e.known else "(unknown)")
+            skew = e.occurred_at - record.timestamp
+            if skew > 60_000:
+                self.count("skewed", e.source_system or figures.EMPTY)
+        return from_envelope(
+            e, record.timestamp, n, record.partition, record.offset,
+            self.topology.reference.priority_of(e.source_system), _canonical(e),
+        )  # fmt: skip
+
+    def _forward(self, record: SourceRecord, e: Envelope, home: int) -> None:
+        """Wrong partitioner or key (case 49): to the task that owns the subject, never to a second row."""
+        source = e.source_system or figures.EMPTY
+        self.count("misrouted", source)
+        if source not in self.topology._warned:
+            self.topology._warned.add(source)
+            log.warning(
+                "%s publishes to %s with another key or partitioner: %r lies on partition %d, its subject %s "
+                "belongs to %d; use the subject's id as key and murmur2 (librdkafka: partitioner=murmur2_random)",
+                source, record.topic, record.key, record.partition, e.subject_id, home,
+            )  # fmt: skip
+        self.messages.append(
+            Message(
+                self.topology.settings.topics.inbox, e.subject_id.encode(), inbox.forward(record), (), home
+            )
+        )
+
+    def _dead(self, record: SourceRecord, code: str, detail: str) -> None:
+        self.count("dead_letters", code)
+        settings = self.topology.settings
+        letter = dead_letter(
+            settings.topics.dead_letters, record, code, detail, settings.dead_letter_max_bytes
+        )
+        self.messages.append(letter)
+
+    # -- folding ----------------------------------------------------------------------------------------------------
+
+    def row(self, key: bytes, found: Sequence[tuple[Event, SourceRecord]], told: Sequence[Told]) -> None:
+        """Fold into one row. If that fails, nothing of it is staged and its records go to the dead letters."""
+        topology = self.topology
+        try:
+            self._row(key, found, told)
+        except Exception as exc:
+            topology._cache.pop((self.partition, key), None)
+            if topology.settings.on_fold_error == "stop":
+                raise
+            log.critical("fold of %s failed; its records go to the dead letters", key.decode(), exc_info=True)
+            self.count("fold_errors")
+            for _, record in found:
+                self._dead(record, "fold_error", f"{type(exc).__name__}: {exc}")
+            for message in told:
+                letter = Record(
+                    topology.settings.topics.inbox, self.partition, -1, self.now, key, inbox.tell(message)
+                )
+                self._dead(letter, "fold_error", f"{type(exc).__name__}: {exc}")
+            self.part.due.pop(key, None)
+            self.part.waiting.pop(key, None)
+
+    def _row(self, key: bytes, found: Sequence[tuple[Event, SourceRecord]], told: Sequence[Told]) -> None:
+        topology = self.topology
+        row = topology.row_of(self.partition, key, self.part.rows)
+        events = [e for e, _ in found]
+        scope = topology.scope(key)
+        if key[:1] == b"d":
+            result, moved = deals.process(scope.subject, row, events, self.now)
+            if moved is not None:
+                self._move(
+                    figures.of_deal(moved.before, scope, False), figures.of_deal(moved.after, scope, False)
+                )
+        elif key[:1] == b"c":
+            result = subject.Result(outputs=[], told=[], refused=[], counts={})
+            for e in events:
+                if ledger.find(row.ledger, e.b) < 0:
+                    row.ledger = ledger.insert(row.ledger, row.data, e.a, e.b, e.c, e.data)
+        else:
+            result = subject.process(row, events, self.now, scope, told, self.live)
+            if result.moved is not None:
+                before, after = result.moved
+                self._move(figures.of_lead(before, scope, False), figures.of_lead(after, scope, False))
+        self.rows[key] = dump(row)
+        self.staged.rows[key] = row
+        for what, n in result.counts.items():
+            self.staged.counts[("outcomes", what)] += n
+        if key[:1] == b"l":
+            for output in result.outputs:
+                self._say(output)
+        for message in result.told:
+            to = message.to[2:]
+            self.messages.append(
+                Message(
+                    topology.settings.topics.inbox,
+                    to.encode(),
+                    inbox.tell(message),
+                    (),
+                    topology.partition_of(to),
+                )
+            )
+        for refused in result.refused:
+            self._refuse(refused, found)
+
+    def _move(self, before: Contribution, after: Contribution) -> None:
+        if before != after:
+            self.staged.moves.append((before, after))
+
+    def _say(self, output: Output) -> None:
+        topic = self.topology.outputs[output.topic]
+        name = RECORD_OF[output.topic]
+        record = output.record
+        headers = ce_headers(
+            f"leadstream.{name}", self.topology.settings.app_id, f"{output.key}/{record['sequence']}",
+            record["occurred_at"], f"lead/{output.key}",
+        )  # fmt: skip
+        self.messages.append(Message(topic, output.key.encode(), encode(name, record), headers, None))
+        self.count("outputs", name, str(record.get("kind", "")))
+
+    def _refuse(self, refused: Refused, found: Sequence[tuple[Event, SourceRecord]]) -> None:
+        for event, record in found:
+            if event is refused.event:
+                self._dead(record, refused.code, refused.detail)
+                return
+        # The one that was kept until now came earlier: its bytes are gone, its position and payload are not.
+        where = ledger.position(refused.event.c)
+        names = self.topology.input_names
+        body = msgspec.json.encode({"payload": refused.event.data, "occurred_at": refused.event.t})
+        record_ = Record(names[where.input], where.partition, where.offset, refused.event.t, None, body)
+        self._dead(record_, refused.code, refused.detail)
+
+
+def _canonical(e: Envelope) -> Callable[[], bytes]:
+    return lambda: msgspec.json.encode(e, order="deterministic")
+
+
+def build(settings: Settings) -> LeadTopology:
+    """The topology of a worker, with the definition that its settings name."""
+    from streams.definitions import base_definition
+
+    return LeadTopology(settings, base_definition(settings))

@@ -1,0 +1,251 @@
+"""The command line without a broker: output, exit codes, one-line errors."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from streams.cli import build
+
+Run = Callable[..., Result]
+
+LEADS = "id,on,origin\nlead-1,2026-01-01,web\nlead-2,2026-01-02,\n"
+MAPPING = """\
+[[file]]
+name = "leads*.csv"
+[[file.event]]
+type = "created"
+subject = { lead_id = "{id}" }
+occurred_at = { column = "on" }
+source_system = "crm"
+source_event_id = "created:{id}"
+payload = { source = { column = "origin" }, generated_by = "marketing" }
+"""
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Runs a command in an empty folder, with no settings but those given."""
+    monkeypatch.chdir(tmp_path)
+    for name in os.environ:
+        if name.startswith("LEADSTREAM_"):
+            monkeypatch.delenv(name)
+
+    def invoke(*arguments: str, stdin: str | None = None, **env: str) -> Result:
+        return CliRunner().invoke(build(), list(arguments), input=stdin, env={"COLUMNS": "200", **env})
+
+    return invoke
+
+
+def commands() -> list[tuple[str, ...]]:
+    found: list[tuple[str, ...]] = []
+    for command in build().registered_commands:
+        name = command.name or (command.callback.__name__ if command.callback else "")
+        found.append((name,))
+    for group in build().registered_groups:
+        for command in group.typer_instance.registered_commands if group.typer_instance else ():
+            name = command.name or (command.callback.__name__ if command.callback else "")
+            found.append((group.name or "", name))
+    return found
+
+
+@pytest.mark.parametrize("command", commands(), ids=" ".join)
+def test_every_help_shows_an_example(run: Run, command: tuple[str, ...]) -> None:
+    result = run(*command, "--help")
+    assert result.exit_code == 0
+    assert "Example" in result.stdout
+    assert "leadstream " in result.stdout
+
+
+def test_without_a_command_all_are_listed(run: Run) -> None:
+    result = run()
+    for name in ("worker", "topics", "publish", "import", "tail", "dead-letters", "doctor", "settings"):
+        assert name in result.output
+
+
+def test_settings_say_where_each_value_comes_from_and_mask_secrets(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "p.toml").write_text('app_id = "funnel"\nsasl_password = "hunter2"\n')
+    sasl = {
+        "LEADSTREAM_SECURITY_PROTOCOL": "SASL_SSL",
+        "LEADSTREAM_SASL_MECHANISM": "PLAIN",
+        "LEADSTREAM_SASL_USERNAME": "u",
+    }
+    told = json.loads(run("--config", "p.toml", "settings", "--json", **sasl).stdout)
+    assert told["app_id"]["value"] == "funnel"
+    assert told["app_id"]["from"] == "file:p.toml"
+    assert told["sasl_username"]["from"] == "env:LEADSTREAM_SASL_USERNAME"
+    assert told["partitions"] == {
+        "value": 8,
+        "from": "default",
+        "env": "LEADSTREAM_PARTITIONS",
+        "default": 8,
+        "unit": "",
+        "doc": told["partitions"]["doc"],
+    }
+    table = run("-c", "p.toml", "settings", **sasl).stdout
+    assert "funnel" in table
+    assert "hunter2" not in table + json.dumps(told)
+
+
+def test_bad_settings_are_one_line_and_exit_2(run: Run) -> None:
+    result = run("settings", LEADSTREAM_PARTITIONS="none")
+    assert result.exit_code == 2
+    assert result.stderr.startswith("error: LEADSTREAM_PARTITIONS = 'none'")
+    assert result.stderr.count("\n") == 1
+
+
+def test_debug_lets_the_traceback_through(run: Run) -> None:
+    result = run("--debug", "settings", LEADSTREAM_PARTITIONS="none")
+    assert type(result.exception).__name__ == "SettingsError"
+
+
+def test_an_unreachable_broker_is_one_line_and_exit_1(run: Run, unused_port: int) -> None:
+    result = run("topics", "check", LEADSTREAM_BOOTSTRAP=f"127.0.0.1:{unused_port}")
+    assert result.exit_code == 1
+    assert f"127.0.0.1:{unused_port}" in result.stderr
+    assert "is the broker running" in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+@pytest.fixture
+def unused_port() -> int:
+    from streams.local_kafka import free_ports
+
+    return free_ports(1)[0]
+
+
+def test_import_writes_ndjson_to_stdout_and_counts_to_stderr(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "leads.csv").write_text(LEADS)
+    (tmp_path / "m.toml").write_text(MAPPING)
+    result = run("import", "leads.csv", "--mapping", "m.toml")
+    assert result.exit_code == 0
+    events = [json.loads(line) for line in result.stdout.splitlines()]
+    assert [event["payload"].get("source") for event in events] == ["web", None]
+    assert all(event["backfill"] for event in events)
+    assert result.stderr == "2 events (2 created)\n"
+
+
+def test_import_takes_a_folder_and_a_packaged_mapping(run: Run, data_dir: Path, tmp_path: Path) -> None:
+    result = run("import", str(data_dir / "olist"), "-m", "olist", "-o", "olist.ndjson", "--json")
+    assert json.loads(result.stdout)["events"]["created"] == 8000
+    assert len((tmp_path / "olist.ndjson").read_text().splitlines()) == 10_526
+
+
+def test_import_with_a_bad_row_leaves_no_file_behind(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "leads.csv").write_text(LEADS + "lead-3,soon,web\nlead-4,1970-01-01,web\n")
+    (tmp_path / "m.toml").write_text(MAPPING)
+    result = run("import", "leads.csv", "-m", "m.toml", "-o", "out.ndjson")
+    assert result.exit_code == 1
+    assert "leads.csv:4:on: 'soon'" in result.stderr
+    assert "leads.csv:5: created: occurred_at" in result.stderr
+    assert "2 bad rows" in result.stderr
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["leads.csv", "m.toml"]
+
+
+def test_import_keeps_going_when_asked_and_exits_1(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "leads.csv").write_text(LEADS + "lead-3,soon,web\n")
+    (tmp_path / "m.toml").write_text(MAPPING)
+    result = run("import", "leads.csv", "-m", "m.toml", "-o", "out.ndjson", "--keep-going")
+    assert result.exit_code == 1
+    assert len((tmp_path / "out.ndjson").read_text().splitlines()) == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("import",), "give CSV files and --mapping"),
+        (("import", "none.csv", "-m", "olist"), "none.csv: no such file"),
+        (("import", "leads.csv", "-m", "none.toml"), "none.toml: no such mapping"),
+        (("import", "leads.csv", "-m", "olist"), "no [[file]] is for leads.csv"),
+        (("publish", "none.ndjson"), "none.ndjson: no such file"),
+        (("publish", "-", "--format", "xml"), "there are avro and json"),
+        (("schemas", "show", "page_view"), "did you mean 'page_viewed'"),
+        (("definition", "check", "none.toml"), "none.toml: no such definition"),
+        (("dead-letters", "show", "seven"), "an id is partition:offset"),
+        (("reference", "show", "--type", "owner"), "there are campaign_renamed"),
+        (("reference", "set", "fx", "USD", "EUR", "-1", "--date", "2026-11-20"), "No such option"),
+        (("--config", "none.toml", "settings"), "no such settings file"),
+    ],
+)
+def test_a_mistake_of_the_user_exits_2(
+    run: Run, tmp_path: Path, arguments: tuple[str, ...], says: str
+) -> None:
+    (tmp_path / "leads.csv").write_text(LEADS)
+    result = run(*arguments)
+    assert result.exit_code == 2
+    assert says in result.stderr
+
+
+def test_a_file_with_a_bad_line_is_refused_before_any_broker_is_asked(run: Run, tmp_path: Path) -> None:
+    lines = [
+        '{"type": "page_viewed", "occurred_at": 1763800000000, "source_system": "web", '
+        '"subject": {"lead_id": "lead-1"}, "payload": {"url": "https://example.com"}}',
+        "{",
+        '{"type": "page_viewed", "occurred_at": 1763800000000, "source_system": "web", "payload": {}}',
+        '{"type": "page_view", "occurred_at": 1763800000000, "source_system": "web", '
+        '"subject": {"lead_id": "lead-1"}, "payload": {}}',
+        "[]",
+        '{"type": "won", "occurred_at": 1763800000000, "source_system": "crm", '
+        '"subject": {"deal_id": "deal-1"}, "payload": {"amount": -1, "currency": "EUR"}}',
+    ]
+    (tmp_path / "e.ndjson").write_text("\n".join(lines))
+    result = run("publish", "e.ndjson")
+    assert result.exit_code == 1
+    said = result.stderr.splitlines()
+    assert said[0].startswith("e.ndjson:2: not JSON")
+    assert said[1].startswith("e.ndjson:3: ")
+    assert "did you mean 'page_viewed'?" in said[2]
+    assert said[3].startswith("e.ndjson:5: an event is an object")
+    assert said[4].startswith("e.ndjson:6: payload.amount")
+    assert "5 of 6 lines are bad, nothing was published" in said[5]
+
+
+def test_schemas_are_listed_shown_and_checked(run: Run) -> None:
+    listed = json.loads(run("schemas", "list", "--json").stdout)
+    assert {"page_viewed", "handoff"} <= {each["name"] for each in listed}
+    shown = json.loads(run("schemas", "show", "handoff").stdout)
+    assert shown["type"] == "record"
+    result = run("schemas", "check")
+    assert result.exit_code == 0, result.output
+    assert "0 problems" in result.stderr
+
+
+def test_a_definition_is_checked_shown_and_compared(run: Run, tmp_path: Path) -> None:
+    text = run("definition", "show", "default", "--toml").stdout
+    (tmp_path / "ours.toml").write_text(text)
+    assert run("definition", "check", "ours.toml").exit_code == 0
+    same = run("definition", "diff", "default", "ours.toml")
+    assert (same.stdout, same.exit_code) == ("", 0)
+    assert len(run("definition", "show").stdout.splitlines()) > 20
+
+
+def test_a_broken_definition_is_told_line_by_line_and_exits_2(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "ours.toml").write_text('name = "ours"\nversion = 1\ncolour = "red"\n')
+    result = run("definition", "check", "ours.toml")
+    assert result.exit_code == 2
+    assert result.stderr.startswith("error: ours.toml:3: ")
+    assert "colour" in result.stderr
+
+
+def test_an_unapproved_definition_is_not_published(run: Run) -> None:
+    result = run("definition", "publish", "default", "--signed-by", "marketing")
+    assert result.exit_code == 2
+    assert "no approval of sales" in result.stderr
+    result = run("definition", "publish", "default", "--signed-by", "kitchen")
+    assert "asks for the approval of marketing, sales" in result.stderr
+    result = run("definition", "publish", "default", "--unsigned", "--effective-at", "2020-01-01T00:00:00Z")
+    assert "in the past" in result.stderr
+
+
+def test_the_doctor_says_that_the_broker_is_away_and_goes_on_with_the_rest(
+    run: Run, unused_port: int
+) -> None:
+    result = run("doctor", "--json", LEADSTREAM_BOOTSTRAP=f"127.0.0.1:{unused_port}")
+    assert result.exit_code == 1
+    status = {finding["check"]: finding["status"] for finding in json.loads(result.stdout)}
+    assert status == {"versions": "ok", "definition": "ok", "schemas": "ok", "broker": "wrong"}
