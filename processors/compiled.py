@@ -5,10 +5,13 @@ Nothing here decides anything; `scoring` and `lifecycle` do.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from decimal import Decimal, localcontext
 from functools import lru_cache
+from typing import Any
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from processors.calendar import Calendar
 from processors.days import ZoneDays, zone_days
@@ -86,8 +89,52 @@ class Compiled(Struct, frozen=True):
         return calendar.in_zone(zone) if zone else calendar
 
 
+#: Answers remembered per condition over attributes: values such as roles and sizes come again and again.
+_REMEMBERED = 4096
+
+
+def remembered(condition: Condition) -> Condition:
+    """The same condition, which looks at the values it depends on only once per combination of them."""
+    fields, test = condition.fields, condition.test
+    if not fields or any("." in name for name in fields):
+        return condition
+    known: dict[Any, bool] = {}
+    one = fields[0] if len(fields) == 1 else None
+
+    def answer(values: Mapping[str, Any]) -> bool:
+        # the type belongs to the key: 1, 1.0 and True are equal and not the same
+        if one is not None:
+            value = values.get(one)
+            key: Any = (type(value), value)
+        else:
+            found = [values.get(name) for name in fields]
+            key = (*found, *map(type, found))
+        try:
+            hit = known.get(key)
+        except TypeError:  # a list or a table
+            return test(values)
+        if hit is None:
+            if len(known) >= _REMEMBERED:
+                known.clear()
+            hit = known[key] = test(values)
+        return hit
+
+    return Condition(text=condition.text, test=answer, fields=fields)
+
+
+def _fast(d: Definition) -> Definition:
+    return replace(
+        d,
+        fit=tuple(replace(r, when=remembered(r.when)) for r in d.fit),
+        disqualifiers=tuple(replace(r, when=remembered(r.when)) for r in d.disqualifiers),
+        segments=tuple(replace(r, when=remembered(r.when)) for r in d.segments),
+        engagement=tuple(replace(r, when=remembered(r.when) if r.when else None) for r in d.engagement),
+    )
+
+
 def compile_definition(d: Definition) -> Compiled:
     """:param d: a validated definition."""
+    d = _fast(d)
     rules = tuple(
         Rule(
             n, r.name, r.when, r.points, r.daily_cap, r.cap, 1 << n if r.once else 0,

@@ -7,6 +7,7 @@ one place where that choice is made: kinds, ranks, identities, and which payload
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 from hashlib import blake2b
 from typing import Any
 from urllib.parse import parse_qsl
@@ -117,6 +118,10 @@ FIELDS: dict[str, tuple[str, ...]] = {
     ("share_opened", "share_amount", "share_won", "share_lost", "share_reopened", "share_gone"),
     ("deal_id", "amount", "currency", "reason"),
 )
+#: Types with a natural key: two systems may report the same fact.
+_NATURAL = frozenset(
+    (*(name for name in _ENGAGEMENT if name.startswith("email_")), "event_registered", "event_attended", "identified")
+)
 #: Types whose human or system actor matters to the fold: it travels as the last payload field.
 _WITH_ACTOR = frozenset(("touched", "accepted", "rejected", "assigned"))
 _LETTER = {"lead": "l:", "anonymous": "a:", "deal": "d:", "account": "c:"}
@@ -152,8 +157,16 @@ def identity(*parts: str) -> int:
     return int.from_bytes(blake2b("\0".join(parts).encode(), digest_size=6).digest(), "big")
 
 
+@lru_cache(1024)
+def _source_code(source_system: str) -> int:
+    """7 bits that keep the facts of one source together at one instant, so that its source_seq decides."""
+    return blake2b(source_system.encode(), digest_size=1).digest()[0] & 0x7F
+
+
 def _natural_key(e: Envelope) -> tuple[str, ...] | None:
     """The same fact from two systems is one (case 3): identity by what happened, not by who says so."""
+    if e.type not in _NATURAL:
+        return None
     p = e.payload
     send = p.get("send_id")
     if send and e.type.startswith("email_"):
@@ -183,6 +196,7 @@ def fact_identity(e: Envelope, canonical: Callable[[], bytes]) -> int:
     return int.from_bytes(blake2b(canonical(), digest_size=6).digest(), "big")
 
 
+@lru_cache(16384)
 def _plain_url(url: str) -> str:
     """Without scheme, query and fragment: what rules match and people read."""
     start = url.find("://")
@@ -194,9 +208,12 @@ def _plain_url(url: str) -> str:
     return rest[:120]
 
 
+@lru_cache(4096)
+def _host(url: str) -> str:
+    return _plain_url(url).partition("/")[0]
+
+
 def _utm_of(url: str) -> dict[str, str] | None:
-    if "utm_" not in url:
-        return None
     query = url.partition("?")[2].partition("#")[0]
     return {k[4:]: v[:60] for k, v in parse_qsl(query) if k.startswith("utm_")} or None
 
@@ -207,15 +224,15 @@ def _kept(e: Envelope) -> Any:
     if fields is None:
         return None if e.known else [e.type, e.payload]
     p = e.payload
-    values = [p.get(name) for name in fields]
     if e.type == "page_viewed":
-        url = p.get("url") or ""
-        values[0] = _plain_url(url)
-        if values[1]:
-            values[1] = _plain_url(values[1]).partition("/")[0]
-        if not values[2]:
-            values[2] = _utm_of(url)
-    elif e.type == "email_opened" or e.type == "email_clicked":
+        url, referrer, utm = p.get("url") or "", p.get("referrer"), p.get("utm")
+        if not utm and "utm_" in url:
+            utm = _utm_of(url)
+        if utm:
+            return [_plain_url(url), _host(referrer) if referrer else None, utm]
+        return [_plain_url(url), _host(referrer)] if referrer else _plain_url(url)
+    values = [p.get(name) for name in fields]
+    if e.type == "email_opened" or e.type == "email_clicked":
         # its identity is the natural key; a re-classification names it as its source did
         values[1] = _own_identity(e)
         if len(values) > 2 and values[2]:
@@ -264,10 +281,9 @@ def from_envelope(
     agent = e.payload.get("agent")
     if agent is not None and KIND[name] < FACT:
         flags |= _AGENTS.get(agent, UNKNOWN_AGENT) << AGENT_SHIFT
-    source = blake2b(e.source_system.encode(), digest_size=1).digest()[0] & 0x7F
     return Event(
         row_key(e.subject_kind, e.subject_id),
-        e.occurred_at << 22 | RANK[name] << 18 | priority << 15 | source << 8 | (e.source_seq or 0) & 0xFF,
+        e.occurred_at << 22 | RANK[name] << 18 | priority << 15 | _source_code(e.source_system) << 8 | (e.source_seq or 0) & 0xFF,
         fact_identity(e, canonical) << 16 | KIND[name] << 8 | flags,
         pack_lag(recorded_at - e.occurred_at) << 48
         | topic << 46

@@ -16,7 +16,7 @@ from processors.compiled import Compiled
 from processors.events import AGENT_MASK, AGENT_SHIFT, BACKFILL, FACT, NAME, view
 from processors.fold import elapse, feed, new_state
 from processors.ledger import Item, Position, position, recorded_at
-from processors.model import State
+from processors.model import State, decode_state, encode
 from processors.scope import Scope
 
 
@@ -48,6 +48,8 @@ def score_rows(s: State, base: State | None, items: Iterable[Item], at: int, d: 
         if b >> 8 & 255 >= FACT:
             continue
         agent = kinds.get(b >> 16)
+        if agent is None and kinds and type(data) is list and len(data) > 1 and type(data[1]) is int:
+            agent = kinds.get(data[1])
         before = {k: v[2] if v[0] == d.days.day(a >> 22) else 0 for k, v in scratch.acc.items()}
         if not scoring.score(scratch, a >> 22, b if agent is None else b & ~AGENT_MASK | agent << AGENT_SHIFT, data, d):
             continue
@@ -96,11 +98,15 @@ class Line(Struct, frozen=True):
     handoffs: int
 
 
-def story(items: Iterable[Item], now: int, scope: Scope) -> list[Line]:
-    """Every fact in order, with the state after it; `scope.said` keeps the handoffs as they were published."""
+def story(items: Iterable[Item], now: int, scope: Scope, base: State | None = None) -> list[Line]:
+    """Every fact in order, with the state after it; `scope.said` keeps the handoffs as they were published.
+
+    ``base`` is the state below the first fact, where older ones were folded together; it is left as it is.
+    """
     run = list(items)
-    scope.history = lambda: (None, run)
-    s, out = new_state(), []
+    scope.history = lambda: (base, run)
+    s = new_state() if base is None else decode_state(encode(base))
+    out = []
     for e in run:
         t = e[0] >> 22
         if t > now:

@@ -228,6 +228,7 @@ def answered(s: State, t: int, until: int) -> None:
     s.consumed = max(s.consumed, t)
     s.answered = True
     s.qualified = s.low = False
+    s.cross = 0
     s.until = until
 
 

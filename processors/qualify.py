@@ -134,7 +134,7 @@ def admitting_rule(s: State, t: int, d: Compiled, scope: Scope) -> str:
 
 def arm(s: State, d: Compiled, scope: Scope) -> None:
     """Set the instant of the next timer. It may come too early and find nothing to do; never too late."""
-    due = s.cross or NEVER
+    due = s.cross if s.cross and s.qualified else NEVER
     if s.override[1]:
         due = min(due, s.override[1])
     h = handoff.open_handoff(s)

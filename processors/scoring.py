@@ -113,10 +113,16 @@ def barred(attributes: dict[str, Any], d: Compiled) -> bool:
 def gates_open(s: State, d: Compiled) -> bool:
     """Each gate that the definition asks for is known and positive."""
     for gate in d.source.thresholds.gates:
-        value = s.attributes.get(gate)
-        if (value.lower() if isinstance(value, str) else value) in _NO:
+        if not positive(s.attributes.get(gate)):
             return False
     return True
+
+
+def positive(value: Any) -> bool:
+    """Known, and not a no. A list or table says something."""
+    if isinstance(value, list | dict):
+        return bool(value)
+    return (value.lower() if isinstance(value, str) else value) not in _NO
 
 
 def raised(s: State, t: int, d: Compiled) -> bool:

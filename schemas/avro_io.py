@@ -7,9 +7,13 @@ import io
 from typing import Any, NewType, cast
 
 import fastavro
+import fastavro.read
 from fastavro.schema import SchemaParseException, UnknownType, to_parsing_canonical_form
 
 Parsed = NewType("Parsed", object)
+
+#: What fastavro says where a record's schema cannot be read by ours.
+ResolutionError: type[Exception] = fastavro.read.SchemaResolutionError
 
 #: What fastavro says of a schema that is none; a registry server may hold anything.
 SCHEMA_ERRORS = (

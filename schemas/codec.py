@@ -19,7 +19,7 @@ import msgspec
 
 from schemas import avro_io, cloudevents
 from schemas.cloudevents import ce_headers
-from schemas.decoder import BytesError, Reader, UnsupportedError, reader
+from schemas.decoder import BAD_BYTES, Reader, UnsupportedError, reader, resolving
 from schemas.envelope import LEAD, Envelope, Malformed
 from schemas.fields import SHOWN_CHARS, Shape, bad, missing, plain, shown
 from schemas.registry import EVENT, FileRegistry, Schema, Snapshot, packaged, strip
@@ -37,17 +37,6 @@ GUID_BYTES = 16
 SCHEMA_ID_HEADER = "__value_schema_id"
 Headers = Sequence[tuple[str, bytes]]
 
-_BAD_BYTES = (
-    BytesError,
-    IndexError,
-    struct.error,
-    EOFError,
-    ValueError,
-    TypeError,
-    KeyError,
-    OverflowError,
-    MemoryError,
-)
 _json = msgspec.json.Decoder()
 
 
@@ -158,7 +147,7 @@ class Codec:
             raise Malformed(
                 "not_utf8", f"value: text of {entry.name} is not UTF-8 ({error.reason}); send UTF-8"
             ) from error
-        except _BAD_BYTES as error:
+        except BAD_BYTES as error:
             reason = f"value: {len(value)} bytes that are no {entry.name} ({shown(str(error))})"
             raise Malformed("bad_avro", f"{reason}; write it with the schema of the id it names") from error
         except RecursionError as error:
@@ -278,11 +267,12 @@ class Codec:
             raise Malformed(
                 "bad_json", f"event: not JSON ({error}); give text, numbers, lists and objects"
             ) from error
-        found = _parsed(text)
-        return self.encode_envelope(self.from_wire(found))
+        envelope = self.from_wire(_parsed(text))
+        whole = envelope.known and not envelope.unknown_fields
+        return self.encode_envelope(envelope) if whole else text
 
     def encode_envelope(self, event: Envelope) -> bytes:
-        """The same for a decoded event."""
+        """The same for a decoded event, as far as it is kept."""
         if not event.known or event.unknown_fields:
             return msgspec.json.encode(to_wire(event))
         wire = to_wire(event)
@@ -313,7 +303,7 @@ class Codec:
         latest = self._registry.latest(schema.name)
         try:
             record, end = avro_io.read(value, 5, parsed, None if latest is schema else latest.parsed)
-        except (*_BAD_BYTES, RecursionError) as error:
+        except (*BAD_BYTES, RecursionError) as error:
             raise Malformed("bad_avro", f"value: no {schema.name} ({shown(str(error))})") from error
         if end != len(value):
             raise Malformed("bad_avro", f"value: {len(value) - end} bytes left over after {schema.name}")
@@ -334,7 +324,7 @@ class Codec:
         shape = self._shapes[schema.name]
         if schema is latest:
             return _Read(schema.name, shape, reader(schema.lean))
-        return _Read(schema.name, shape, _resolving(schema.parsed, latest.lean))
+        return _Read(schema.name, shape, resolving(schema.parsed, latest.lean))
 
     def _foreign(self, text: str) -> _Read | None:
         """How to read a schema of somebody else; None if it is no event's."""
@@ -350,46 +340,15 @@ class Codec:
             name = schema.get("leadstream.type") or _snake(lean["name"])
             latest = self._latest.get(name)
             if latest is None:
-                return _Read(name, None, _resolving(avro_io.parse(lean), lean))
+                return _Read(name, None, resolving(avro_io.parse(lean), lean))
             if avro_io.canonical(lean) == avro_io.canonical(latest.lean):
                 return _Read(name, self._shapes[name], reader(latest.lean))
             ours = {field["name"] for field in latest.lean["fields"]}
             extra = tuple(field for field in fields if field not in ours)
             target = {**latest.lean, "fields": latest.lean["fields"] + [fields[field] for field in extra]}
-            return _Read(name, self._shapes[name], _resolving(avro_io.parse(lean), target), extra)
+            return _Read(name, self._shapes[name], resolving(avro_io.parse(lean), target), extra)
         except (*avro_io.SCHEMA_ERRORS, UnsupportedError):
             return None
-
-
-def _resolving(writer: avro_io.Parsed, target: dict[str, Any]) -> Reader:
-    """Reads another version by Avro's rules of resolution; slower, and rare."""
-    parsed = avro_io.parse(target)
-
-    def read(data: bytes, start: int) -> tuple[dict[str, Any], int]:
-        record, end = avro_io.read(data, start, writer, parsed)
-        return _without_nulls(target, record), end
-
-    return read
-
-
-def _without_nulls(schema: Any, value: Any) -> Any:
-    """A record as the generated readers give it: fields that are null left out."""
-    if isinstance(schema, list):
-        records = [branch for branch in schema if branch != "null"]
-        return _without_nulls(records[0], value) if len(records) == 1 and value is not None else value
-    if isinstance(schema, dict):
-        match schema["type"]:
-            case "record":
-                return {
-                    field["name"]: _without_nulls(field["type"], value[field["name"]])
-                    for field in schema["fields"]
-                    if value[field["name"]] is not None
-                }
-            case "array":
-                return [_without_nulls(schema["items"], item) for item in value]
-            case "map":
-                return {key: _without_nulls(schema["values"], item) for key, item in value.items()}
-    return value
 
 
 def _snake(name: str) -> str:

@@ -12,8 +12,9 @@ import struct
 from collections.abc import Callable
 from typing import Any
 
-#: (bytes, start) -> (record, end). Raises BytesError, IndexError, UnicodeDecodeError or struct.error
-#: for bytes that are no such record.
+from schemas import avro_io
+
+#: (bytes, start) -> (record, end). Raises one of BAD_BYTES for bytes that are no such record.
 Reader = Callable[[bytes, int], tuple[dict[str, Any], int]]
 
 _INT = 31
@@ -22,6 +23,21 @@ _LONG = 63
 
 class BytesError(ValueError):
     """The bytes do not follow the schema."""
+
+
+#: What bytes that are no such record make a reader raise, fastavro's readers included.
+BAD_BYTES = (
+    BytesError,
+    IndexError,
+    struct.error,
+    EOFError,
+    ValueError,
+    TypeError,
+    KeyError,
+    OverflowError,
+    MemoryError,
+    avro_io.ResolutionError,
+)
 
 
 class UnsupportedError(Exception):
@@ -47,6 +63,37 @@ def reader(schema: dict[str, Any]) -> Reader:
     exec(code, scope)  # noqa: S102  # as the comment above says
     read: Reader = scope["read"]
     return read
+
+
+def resolving(writer: avro_io.Parsed, target: dict[str, Any]) -> Reader:
+    """Reads another version by Avro's rules of resolution; slower, and rare."""
+    parsed = avro_io.parse(target)
+
+    def read(data: bytes, start: int) -> tuple[dict[str, Any], int]:
+        record, end = avro_io.read(data, start, writer, parsed)
+        return without_nulls(target, record), end
+
+    return read
+
+
+def without_nulls(schema: Any, value: Any) -> Any:
+    """A record as the generated readers give it: fields that are null left out."""
+    if isinstance(schema, list):
+        records = [branch for branch in schema if branch != "null"]
+        return without_nulls(records[0], value) if len(records) == 1 and value is not None else value
+    if isinstance(schema, dict):
+        match schema["type"]:
+            case "record":
+                return {
+                    field["name"]: without_nulls(field["type"], value[field["name"]])
+                    for field in schema["fields"]
+                    if value[field["name"]] is not None
+                }
+            case "array":
+                return [without_nulls(schema["items"], item) for item in value]
+            case "map":
+                return {key: without_nulls(schema["values"], item) for key, item in value.items()}
+    return value
 
 
 def _more(b: bytes, i: int, n: int) -> tuple[int, int]:

@@ -20,6 +20,7 @@ from schemas.registry import Schema
 Check = Callable[[Any, str], Any]
 
 SHOWN_CHARS = 80
+ISO_CHARS = 40
 #: Longer ids are a mistake of the publisher, and would be keys of rows.
 ID_CHARS = 512
 #: Deeper values could not be written again by every encoder that a row passes.
@@ -63,9 +64,9 @@ def instant(value: Any, where: str, code: str = "bad_field") -> int:
     ms: int | None = None
     if type(value) is int:
         ms = value
-    elif isinstance(value, str):
+    elif isinstance(value, str) and len(value) <= ISO_CHARS:
         try:
-            moment = datetime.fromisoformat(value[:40].strip().upper())
+            moment = datetime.fromisoformat(value.strip().upper())
         except ValueError:
             moment = None
         if moment is not None:

@@ -14,7 +14,7 @@ from functools import lru_cache
 from itertools import count, zip_longest
 from typing import Any
 
-from aiokafka.errors import KafkaError
+from aiokafka.errors import IllegalOperation, KafkaError, ProducerFenced
 from aiokafka.partitioner import murmur2
 from aiokafka.structs import TopicPartition
 
@@ -55,10 +55,22 @@ class Delivery:
     ) -> int:
         """One transaction; the offset of the last changelog record, -1 if there was none.
 
-        :raises KafkaError: fenced or broken, and nobody knows whether the transaction was committed.
-            The process has to end: the next owner finds out when it fences.
-        :raises WorkerError: a message is too large for Kafka.
+        :raises KafkaError: broken, and nobody knows whether the transaction was committed. The process
+            has to end: the next owner finds out when it fences.
+        :raises WorkerError: fenced by another worker; or a message is too large for Kafka.
         """
+        try:
+            return await self._store(messages, rows, offsets)
+        except (ProducerFenced, IllegalOperation, AssertionError) as error:
+            # Once fenced, aiokafka's producer answers whatever it is asked by one of these.
+            raise WorkerError(
+                f"another worker has taken over partition {self._changelog.partition} "
+                f"({type(error).__name__}: {error}); start again to take part"
+            ) from error
+
+    async def _store(
+        self, messages: Iterable[Message], rows: Sequence[Stamped], offsets: Mapping[TopicPartition, int]
+    ) -> int:
         entries = self._grouped(messages)
         if rows:
             entries[self._changelog] = list(rows)
@@ -72,7 +84,7 @@ class Delivery:
                 await self._producer.send_offsets_to_transaction(dict(offsets), self._group)
         except BaseException as error:
             self.aborted += 1
-            if not isinstance(error, KafkaError):
+            if not isinstance(error, KafkaError | IllegalOperation):
                 # Readers that read committed wait for the end of an open transaction: do not let them
                 # wait for its timeout.
                 with suppress(Exception):

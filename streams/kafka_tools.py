@@ -7,6 +7,7 @@ here is synchronous. Errors of the client come out as `KafkaToolError`, in words
 from __future__ import annotations
 
 import logging
+import socket
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -86,7 +87,29 @@ def _patiently(ask: Callable[[], Any]) -> Any:
         time.sleep(0.1)
 
 
+def _someone_listens(settings: Settings) -> None:
+    """Tell at once, and by its cause, what the client would call a timeout after many attempts.
+
+    :raises KafkaToolError: no address of ``bootstrap`` takes a connection.
+    """
+    causes = []
+    for address in settings.bootstrap.split(","):
+        host, _, port = address.strip().rpartition(":")
+        try:
+            socket.create_connection(
+                (host.strip("[]"), int(port)), timeout=_BOOTSTRAP_TIMEOUT_MS / 1000
+            ).close()
+        except OSError as error:
+            causes.append(f"{address.strip()}: {error.strerror or error}")
+        else:
+            return
+    raise KafkaToolError(
+        f"no broker answers ({'; '.join(causes)}); is it running, and is bootstrap right (`leadstream settings`)?"
+    )
+
+
 def _client(settings: Settings) -> dict[str, Any]:
+    _someone_listens(settings)
     return {
         "bootstrap_servers": [part.strip() for part in settings.bootstrap.split(",")],
         "bootstrap_timeout_ms": _BOOTSTRAP_TIMEOUT_MS,

@@ -10,7 +10,7 @@ import sys
 import threading
 import traceback
 
-from aiokafka.errors import KafkaError, ProducerFenced
+from aiokafka.errors import KafkaError
 
 from streams.app import App, Logic, create_app
 from streams.errors import WorkerError
@@ -101,8 +101,6 @@ def _report(error: BaseException, level: str) -> None:
     """One line that says what ended the worker and what to do; the traceback only for who debugs."""
     if isinstance(error, WorkerError):
         log.error("%s", error)
-    elif isinstance(error, ProducerFenced):
-        log.error("another worker has taken over a partition of this one (%s); start again", _name(error))
     elif isinstance(error, KafkaError):
         log.error("Kafka: %s: %s; start again, the worker goes on where it committed", _name(error), error)
     else:

@@ -9,7 +9,6 @@ from typing import Any
 
 from processors.calendar import Calendar
 from processors.definition.conditions import condition
-from processors.definition.lines import Path
 from processors.definition.model import (
     HOUR,
     MILLI,
@@ -66,6 +65,7 @@ def at_most(tables: list[Table], limit: int, what: str) -> None:
 def stages(tables: list[Table]) -> tuple[Stage, ...]:
     """Ranks and names are unique, all eight roles are bound, and they rise with the rank."""
     found = []
+    before = len(tables[0].problems) if tables else 0
     for t in tables:
         found.append(
             Stage(
@@ -78,6 +78,12 @@ def stages(tables: list[Table]) -> tuple[Stage, ...]:
         )
         t.close()
     unique(tables, [s.name for s in found])
+    if tables and len(tables[0].problems) == before:
+        _told_apart(tables, found)
+    return tuple(sorted(found, key=lambda s: s.rank))
+
+
+def _told_apart(tables: list[Table], found: list[Stage]) -> None:
     names = {s.name for s in found}
     seen: dict[tuple[str, Any], Stage] = {}
     for t, s in zip(tables, found, strict=True):
@@ -98,13 +104,11 @@ def stages(tables: list[Table]) -> tuple[Stage, ...]:
     by_role = {s.role: s for s in found if s.role}
     missing = [role for role in ROLES if role not in by_role]
     if missing:
-        path: Path = tables[0].path[:1] if tables else ("stages",)
-        if tables:
-            tables[0].problems.add(
-                path,
-                f"no stage has the role {listed(missing)}",
-                "give each of the eight roles to one stage, or leave all [[stages]] out for the usual ones",
-            )
+        tables[0].problems.add(
+            tables[0].path[:1],
+            f"no stage has the role {listed(missing)}",
+            "give each of the eight roles to one stage, or leave all [[stages]] out for the usual ones",
+        )
     bound = [by_role[role] for role in ROLES if role in by_role]
     for before, after in pairwise(bound):
         if after.rank < before.rank:
@@ -113,7 +117,6 @@ def stages(tables: list[Table]) -> tuple[Stage, ...]:
                 f"{after.role} has rank {after.rank}, below {before.role} with {before.rank}",
                 f"ranks rise in this order: {listed(ROLES)}",
             )
-    return tuple(sorted(found, key=lambda s: s.rank))
 
 
 def policy(t: Table, d: Policy, day_ms: int) -> Policy:

@@ -82,14 +82,12 @@ def diff(
 
     Example: [bold]leadstream definition diff default ours.toml[/bold]
     """
-    changes = list(compare(read_definition(old), read_definition(new)))
+    changes = compare(read_definition(old), read_definition(new))
     if as_json:
         print_json(changes)
         return
     for change in changes:
         typer.echo(change)
-    if not changes:
-        say("no difference in what they do")
 
 
 @commands.command()

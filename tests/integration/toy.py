@@ -111,7 +111,7 @@ class ToyTopology:
         while live and heap and heap[0][0] <= now_ms and len(staged) < limit:
             due_ms, key = heapq.heappop(heap)
             row = self._read(partition, key)
-            if row is None or row.breached_as_of_ms or row.due_ms != due_ms:
+            if key in staged or row is None or row.breached_as_of_ms or row.due_ms != due_ms:
                 continue
             row.breached_as_of_ms = now_ms
             staged[key] = row

@@ -86,39 +86,44 @@ def _value(field: dict[str, Any]) -> st.SearchStrategy[Any]:
     if isinstance(type_, list):
         branches = [branch for branch in type_ if branch != "null"]
         if len(branches) > 1:
-            return st.one_of(
-                st.none(), texts, _longs, st.booleans(), st.floats(allow_nan=False, allow_infinity=False)
-            )
+            numbers = st.floats(allow_nan=False, allow_infinity=False)
+            return st.one_of(st.none(), texts, _longs, st.booleans(), numbers)
         type_ = branches[0]
-    if isinstance(type_, dict):
-        if type_.get("logicalType"):
+    return _compound(type_) if isinstance(type_, dict) else _plain(type_, field)
+
+
+def _compound(type_: dict[str, Any]) -> st.SearchStrategy[Any]:
+    match type_["type"]:
+        case "long":
+            assert type_["logicalType"] == "timestamp-millis"
             return st.integers(NOW_MS, NOW_MS + 10**10)
-        match type_["type"]:
-            case "array":
-                return st.lists(_value({"type": type_["items"]}), max_size=3)
-            case "map":
-                return st.dictionaries(texts, _value({"type": type_["values"]}), max_size=3)
-            case "record":
-                named = {f["name"]: ("default" in f, _value(f)) for f in type_["fields"]}
-                return st.fixed_dictionaries(
-                    {name: value for name, (is_optional, value) in named.items() if not is_optional},
-                    optional={name: value for name, (is_optional, value) in named.items() if is_optional},
-                )
-    if "leadstream.values" in field:
-        return st.sampled_from(field["leadstream.values"])
-    match field.get("leadstream.format"):
-        case "id":
-            return _ids
-        case "date":
-            return st.dates().map(str)
-        case "currency":
-            return st.sampled_from(["EUR", "JPY", "KWD"])
-        case "decimal":
-            return st.sampled_from(["1.0832", "1", "0.000001"])
+        case "array":
+            return st.lists(_value({"type": type_["items"]}), max_size=3)
+        case "map":
+            return st.dictionaries(texts, _value({"type": type_["values"]}), max_size=3)
+        case "record":
+            return st.fixed_dictionaries(
+                {f["name"]: _value(f) for f in type_["fields"] if "default" not in f},
+                optional={f["name"]: _value(f) for f in type_["fields"] if "default" in f},
+            )
+    raise AssertionError(f"no strategy for {type_!r}")
+
+
+_FORMATS = {
+    "id": _ids,
+    "date": st.dates().map(str),
+    "currency": st.sampled_from(["EUR", "JPY", "KWD"]),
+    "decimal": st.sampled_from(["1.0832", "1", "0.000001"]),
+}
+
+
+def _plain(type_: str, field: dict[str, Any]) -> st.SearchStrategy[Any]:
     low, high = field.get("leadstream.min"), field.get("leadstream.max")
     match type_:
+        case "string" if "leadstream.values" in field:
+            return st.sampled_from(field["leadstream.values"])
         case "string":
-            return _filled
+            return _FORMATS.get(field.get("leadstream.format", ""), _filled)
         case "int":
             return st.integers(-(2**31) if low is None else low, 2**31 - 1)
         case "long":

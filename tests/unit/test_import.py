@@ -264,7 +264,7 @@ def test_olist_every_row_becomes_its_events(olist: list[dict[str, Any]]) -> None
 
 
 def test_olist_identities_are_distinct(olist: list[dict[str, Any]]) -> None:
-    assert len({event["source_event_id"] for event in events}) == len(olist)
+    assert len({event["source_event_id"] for event in olist}) == len(olist)
 
 
 def test_olist_the_codec_takes_all_of_them(olist: list[dict[str, Any]]) -> None:
