@@ -30,7 +30,7 @@ def of(row: Row, j: Journey, h: Handoff, now: int, scope: Scope) -> dict[str, An
     d = scope.definitions[h.definition]
     base, items = scope.history()
     at = min(now, max(h.start, s.last))
-    rows = explain.score_rows(s, base, items, at, d)
+    rows = explain.score_rows(s, base, items, at, d, scope.definitions)
     points = scoring.engagement(s, d.days.day(at), d)
     attributes = {k: str(v)[:200] for k, v in s.attributes.items() if v is not None}
     missing = [name for name in d.source.context_asks if not attributes.get(name)]
@@ -56,7 +56,7 @@ def of(row: Row, j: Journey, h: Handoff, now: int, scope: Scope) -> dict[str, An
         "fit_milli": s.fit,
         "fit_grade": grade(s.fit, d),
         "engagement_milli": points,
-        "trend_milli": points - _level_before(s, base, items, at, d),
+        "trend_milli": points - _level_before(s, items, at, d, scope),
         "stage": d.names.get(j.at, EXITS.get(j.at, "")),
         "segment": s.segment,
         "source": s.source or "",
@@ -136,16 +136,15 @@ def _previous(j: Journey) -> dict[str, Any]:
     }
 
 
-def _level_before(s: State, base: State | None, items: list[Item], at: int, d: Compiled) -> int:
+def _level_before(s: State, items: list[Item], at: int, d: Compiled, scope: Scope) -> int:
     """The engagement score a week ago, as far as we know now."""
     then = at - _TREND_DAYS * DAY
-    past = State()
-    upto = (0, 0)
+    past = State(agents=s.agents)
     for e in items:
         if e[0] >> 22 > then:
             break
-        upto = (e[0], e[1])
-    scoring.rescore(past, base, items, upto, d)
+        past.a, past.b = e[0], e[1]
+    scoring.rescore(past, scope, d)
     return scoring.engagement(past, d.days.day(then), d)
 
 

@@ -124,6 +124,14 @@ _NATURAL = frozenset(
 )
 #: Types whose human or system actor matters to the fold: it travels as the last payload field.
 _WITH_ACTOR = frozenset(("touched", "accepted", "rejected", "assigned"))
+#: Kinds that have a natural key: two systems may tell of the same fact in their own words (case 3).
+NATURAL = frozenset(
+    KIND[name]
+    for name in (
+        "email_sent", "email_delivered", "email_bounced", "email_opened", "email_clicked", "event_registered",
+        "event_attended", "identified",
+    )
+)  # fmt: skip
 _LETTER = {"lead": "l:", "anonymous": "a:", "deal": "d:", "account": "c:"}
 _MINUTE = 60_000
 
@@ -237,6 +245,9 @@ def _kept(e: Envelope) -> Any:
         values[1] = _own_identity(e)
         if len(values) > 2 and values[2]:
             values[2] = _plain_url(values[2])
+    elif e.type == "unmerged":
+        named = str(p.get("merge_event_id"))
+        values = [[identity(e.source_system, named), identity("", named)]]
     elif e.type == "engagement_reclassified":
         values = [identity(e.source_system, str(p.get("of"))), _AGENTS.get(str(p.get("agent")), UNKNOWN_AGENT)]
     if e.type in _WITH_ACTOR and (e.actor_id or e.actor_type):

@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from processors import scoring
 from processors.compiled import Compiled
-from processors.events import AGENT_MASK, AGENT_SHIFT, BACKFILL, FACT, NAME, view
+from processors.events import BACKFILL, FACT, NAME, view
 from processors.fold import elapse, feed, new_state
 from processors.ledger import Item, Position, position, recorded_at
 from processors.model import State, decode_state, encode
@@ -31,29 +31,29 @@ class ScoreRow(Struct, frozen=True):
     position: Position | None = None
 
 
-def score_rows(s: State, base: State | None, items: Iterable[Item], at: int, d: Compiled) -> list[ScoreRow]:
-    """The rows behind the engagement score at ``at`` (ms), greatest first. Their sum is `scoring.engagement`."""
-    run = list(items)
+def score_rows(
+    s: State, base: State | None, items: Iterable[Item], at: int, d: Compiled, definitions: tuple[Compiled, ...] = ()
+) -> list[ScoreRow]:
+    """The rows behind the engagement score at ``at`` (ms), greatest first. Their sum is `scoring.engagement`.
+
+    :param definitions: all of the timeline; needed where ``base`` was made under another one than ``d``.
+    """
     upto = (s.a, s.b)
-    kinds = scoring.reclassified(run, upto)
-    scratch = State(acc={k: list(v) for k, v in base.acc.items()} if base is not None else {})
-    scratch.once = base.once if base is not None else 0
+    scratch = State()
     raw: dict[tuple[int, int], list[Any]] = {}
     if base is not None:
-        for index, acc in base.acc.items():
+        scratch.acc, scratch.once, _ = scoring.inherited(base, definitions or (d,) * (base.definition + 1), d)
+        for index, acc in scratch.acc.items():
             raw[index, acc[0]] = [acc[1], None, "before"]
-    for a, b, c, data in run:
+    for a, b, c, data in items:
         if (a, b) > upto:
             break
         if b >> 8 & 255 >= FACT:
             continue
-        agent = kinds.get(b >> 16)
-        if agent is None and kinds and type(data) is list and len(data) > 1 and type(data[1]) is int:
-            agent = kinds.get(data[1])
-        before = {k: v[2] if v[0] == d.days.day(a >> 22) else 0 for k, v in scratch.acc.items()}
-        if not scoring.score(scratch, a >> 22, b if agent is None else b & ~AGENT_MASK | agent << AGENT_SHIFT, data, d):
-            continue
         day = d.days.day(a >> 22)
+        before = {k: v[2] if v[0] == day else 0 for k, v in scratch.acc.items()}
+        if not scoring.score(scratch, a >> 22, scoring.as_classified(s, b, data) if s.agents else b, data, d):
+            continue
         for index, acc in scratch.acc.items():
             gained = acc[2] - before.get(index, 0) if acc[0] == day else 0
             if gained:

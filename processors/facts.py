@@ -14,6 +14,7 @@ from msgspec.structs import replace
 from processors import handoff, lifecycle, scoring
 from processors.compiled import Compiled
 from processors.definition.model import DAY, MILLI
+from processors.episodes import answered_before
 from processors.events import KIND
 from processors.model import (
     ACCEPTED,
@@ -22,6 +23,7 @@ from processors.model import (
     DELETED,
     DISQUALIFIED,
     ENDED,
+    EXITS,
     EXPIRED,
     FORMER_OWNER,
     GENERATED,
@@ -33,6 +35,8 @@ from processors.model import (
     LOST_DEAL,
     MOVED,
     NO_OPEN_HANDOFF,
+    NURTURE_OFF,
+    NURTURE_ON,
     OPEN,
     RECLASSIFIED,
     RECORDED_ONLY,
@@ -41,6 +45,7 @@ from processors.model import (
     RETURNED,
     RUNNING,
     TURNED_DOWN,
+    UNGROUNDED,
     UNKNOWN_HANDOFF,
     UNKNOWN_STAGE,
     WON,
@@ -134,15 +139,20 @@ def _consent(s: State, f: Fact) -> None:
     if old is not None and old[1] == f.t:
         granted = granted and old[0]
     s.consent = {**s.consent, purpose: (granted, f.t)}
-    if purpose == "sales_contact" and not granted:
-        handoff.withdraw(s, f.t, "consent")
+    if purpose == "sales_contact":
+        if not granted:
+            handoff.withdraw(s, f.t, "consent")
+        elif s.journeys[-1].at == f.d.mql and handoff.open_handoff(s) is None:
+            s.qualified = False  # so that what was held back is handed over, if it still qualifies
+    elif purpose == "marketing" and granted != (old is None or old[0]):
+        lifecycle.mark(s, f.t, NURTURE_ON if granted else NURTURE_OFF)
 
 
 # Sales answers --------------------------------------------------------------------------------------------------
 
 
 def _named(s: State, f: Fact, named: Any) -> Handoff | None | bool:
-    """The open handoff that an answer is for; a named one that has ended; None; False where the name is unknown."""
+    """The open handoff that a fact is about; a named one that has ended; None; False where the name is unknown."""
     h = handoff.open_handoff(s)
     if not named or (h is not None and h.id == named):
         return h
@@ -150,9 +160,24 @@ def _named(s: State, f: Fact, named: Any) -> Handoff | None | bool:
     return found[1] if found is not None else False
 
 
+def _asked(s: State, f: Fact, named: Any) -> Handoff | None | bool:
+    """As `_named`, for an answer: it pinned its handoff, which stays even if late facts took its ground away."""
+    h = _named(s, f, named)
+    return h if h or handoff.open_handoff(s) is not None else _pinned(s, f, str(named or "")) or h
+
+
+def _pinned(s: State, f: Fact, named: str = "") -> Handoff | None:
+    said = answered_before(f.t, named, handoff.taken(s), f.scope)
+    if said is None:
+        return None
+    return handoff.make(
+        s, f.t, f.d, f.scope, backfill=f.backfill, rule="", raised=False, flags=UNGROUNDED, known_as=said
+    )
+
+
 def _foreign(h: Handoff, f: Fact, actor: str | None) -> bool:
-    """Said by the former owner after the grace?"""
-    return bool(actor and h.former and actor == h.former and actor != h.owner and f.t > h.former_until)
+    """Said by a former owner after the grace?"""
+    return actor != h.owner and any(actor == former and f.t > until for former, until in h.formers)
 
 
 def _assigned(s: State, f: Fact) -> None:
@@ -162,10 +187,10 @@ def _assigned(s: State, f: Fact) -> None:
     if known is not None and not known.present(f.t):
         lifecycle.mark(s, f.t, INACTIVE_OWNER)
         if isinstance(h, Handoff) and h.outcome == OPEN:
-            values = {**s.attributes, "segment": s.segment, "source": s.source or ""}
-            team, owner, why = handoff.route(s, values, h.id, f.t, f.d, f.scope, but=h.owner)
-            if owner:
-                handoff.reassign(s, h, f.t, owner, team, f"asked for an inactive owner; {why}", f.scope)
+            chosen = handoff.another(s, h, f.t, f.d, f.scope)
+            if chosen.owner:
+                why = f"asked for an inactive owner; {chosen.why}"
+                handoff.reassign(s, h, f.t, chosen.owner, chosen.team, why, f.scope, chosen)
         return
     s.owner = owner
     if isinstance(h, Handoff) and h.outcome == OPEN and owner != h.owner:
@@ -173,24 +198,34 @@ def _assigned(s: State, f: Fact) -> None:
 
 
 def _touched(s: State, f: Fact) -> None:
-    h = _named(s, f, f.at(2))
-    if not isinstance(h, Handoff):
+    actor, who = f.actor(3)
+    if actor == "system":  # the clock asks for a human
+        return
+    h = _asked(s, f, f.at(2))
+    if h is None:
+        h = handoff.ticking(s)  # taken, and waiting for its meeting
+    if not h:
         if h is False:
             lifecycle.mark(s, f.t, UNKNOWN_HANDOFF)
-        return
-    if f.actor(3)[0] == "system":  # the clock asks for a human
-        return
-    if h.outcome == OPEN or h is s.journeys[-1].handoffs[-1]:
-        handoff.touch(s, h, f.t, f.at(1) in ("meeting", "demo", "discovery"), f.scope)
+        return  # sales may touch whom it likes: nothing was asked, so nothing is refused
+    assert isinstance(h, Handoff)
+    if h.outcome not in (OPEN, ACCEPTED) or h is not s.journeys[-1].handoffs[-1]:
+        lifecycle.mark(s, f.t, ALREADY_ANSWERED)
+    elif _foreign(h, f, who):
+        lifecycle.mark(s, f.t, FORMER_OWNER)
+    else:
+        handoff.touch(s, h, f.t, f.at(1) in ("meeting", "demo", "discovery"))
+    if s.journeys[-1].exited:  # pinned by this touch, but its journey had ended before
+        handoff.withdraw(s, f.t, EXITS[s.journeys[-1].at])
 
 
 def _accepted(s: State, f: Fact) -> None:
-    h = _named(s, f, f.at(0))
+    h = _asked(s, f, f.at(0))
     j = s.journeys[-1]
     if isinstance(h, Handoff) and h.outcome == OPEN:
         if _foreign(h, f, f.actor(1)[1]):
             return lifecycle.mark(s, f.t, FORMER_OWNER, f.d.sal)
-        handoff.accept(s, h, f.t)
+        handoff.accept(s, h, f.t, f.scope)
         if s.journeys[-1].at < f.d.sal:
             lifecycle.enter(s, f.t, f.d.sal, f.d, f.backfill)
         return None
@@ -205,6 +240,8 @@ def _accepted(s: State, f: Fact) -> None:
         return lifecycle.enter(s, f.t, f.d.sal, f.d, f.backfill)
     if isinstance(h, Handoff):
         return lifecycle.mark(s, f.t, ALREADY_ANSWERED, f.d.sal)
+    if h is False:
+        return lifecycle.mark(s, f.t, UNKNOWN_HANDOFF, f.d.sal)
     if j.exited or j.at >= f.d.sal:
         return lifecycle.mark(s, f.t, ENDED if j.exited else NO_OPEN_HANDOFF, f.d.sal)
     handoff.answered(s, f.t, 0)
@@ -213,13 +250,13 @@ def _accepted(s: State, f: Fact) -> None:
 
 def _rejected(s: State, f: Fact) -> None:
     code = str(f.at(0) or "")
-    h = _named(s, f, f.at(1))
+    h = _asked(s, f, f.at(1))
     reason = f.d.source.reasons.get(("rejection", code))
     j = s.journeys[-1]
     if isinstance(h, Handoff) and h.outcome == OPEN:
         if _foreign(h, f, f.actor(3)[1]):
             return lifecycle.mark(s, f.t, FORMER_OWNER)
-        overdue = {"late_decide": h.due_decide} if h.due_decide and f.t > h.due_decide else {}
+        overdue = {"late_decide": h.due_decide} if handoff.late(h, h.due_decide, f.t) else {}
         handoff.change(s, h, outcome=TURNED_DOWN, ended=f.t, reason=code, notes=str(f.at(2) or "")[:500], **overdue)
     elif (
         j.handoffs and j.handoffs[-1].outcome == ACCEPTED and (h is None or h == j.handoffs[-1]) and not j.exited
@@ -233,6 +270,8 @@ def _rejected(s: State, f: Fact) -> None:
     else:
         rule = UNKNOWN_HANDOFF if h is False else ALREADY_ANSWERED if isinstance(h, Handoff) else NO_OPEN_HANDOFF
         return lifecycle.mark(s, f.t, rule)
+    if j.exited:  # pinned by this answer, but its journey had ended before
+        return None
     if reason is not None and reason.action == "disqualify":
         s.barred |= 2
         handoff.answered(s, f.t, 0)
@@ -316,8 +355,9 @@ def _resumed(s: State, f: Fact) -> None:
 
 def _reclassified(s: State, f: Fact) -> None:
     """What the event was worth is gone from now on; a lead handed over stays so, and is flagged (case 42)."""
-    base, items = f.scope.history()
-    scoring.rescore(s, base, items, (s.a, s.b), f.d)
+    if type(f.data) is list:
+        s.agents = {**s.agents, f.data[0]: f.data[1]}
+    scoring.rescore(s, f.scope, f.d)
     h = handoff.open_handoff(s)
     if h is not None and not h.flags & RECLASSIFIED:
         handoff.change(s, h, flags=h.flags | RECLASSIFIED)
@@ -336,8 +376,10 @@ def reach(s: State, f: Fact, stage: int) -> None:
             lifecycle.mark(s, f.t, BACKWARD, stage)
         return
     h = handoff.open_handoff(s)
+    if h is None and stage >= f.d.sal:
+        h = _pinned(s, f)
     if h is not None and stage >= f.d.sal:
-        handoff.accept(s, h, f.t, IMPLICIT)
+        handoff.accept(s, h, f.t, f.scope, IMPLICIT)
     elif stage >= f.d.sal:
         handoff.answered(s, f.t, 0)
     lifecycle.enter(s, f.t, stage, f.d, f.backfill)

@@ -1,20 +1,25 @@
 """What one row adds to each figure: integers under addition.
 
-A contribution is a mapping from a key (figure name and labels) to an integer. Totals move by
-contribution(after) - contribution(before), an abelian group, so figures are exact under restatement, merge,
-unmerge and erasure, and add up over partitions and workers. What people read is made of totals by `report`.
+A contribution is a mapping from a key (the name of a count, then its labels, `COLUMNS`) to an integer. Totals
+move by contribution(after) - contribution(before), an abelian group, so figures are exact under restatement,
+merge, unmerge and erasure, and add up over partitions and workers. What people read is made of totals by `report`.
 
-Durations in days are kept in exact integer bins, shorter ones in bins of at most 1 % relative width.
+Stages are codes in keys, not names: totals outlive a renaming. Durations in days are kept in exact integer bins,
+shorter ones in bins of at most 1 % relative error. Days are calendar days of the reporting time zone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
+from processors import deals, ledger
 from processors.compiled import Compiled
 from processors.days import month_of_day
 from processors.deals import Deal
+from processors.fold import elapse, feed
+from processors.handoff import zone_of
 from processors.model import (
     ACCEPTED,
     BACKFILLED,
@@ -23,27 +28,85 @@ from processors.model import (
     EXITS,
     GENERATED,
     IMPLIED,
+    LOST,
     LOST_DEAL,
     OPEN,
     OUTCOMES,
     REJECTED,
     SILENT,
     TURNED_DOWN,
+    WITHDRAWN,
     WON,
     Handoff,
+    Journey,
+    Row,
+    State,
+    decode_state,
+    encode,
 )
 from processors.scope import Scope
-from processors.subject import Seen
+from processors.subject import Seen, base_of, effective
+from processors.subject import seen as seen_of
 
 Key = tuple[Any, ...]
 Contribution = dict[Key, int]
 EMPTY = "(empty)"
 #: Horizon of "ever" in cohort conversions.
 EVER = 0
+#: How an entry of a stage came about: who generated the journey, or why it counts apart.
+SERIES = (*GENERATED, "recycled", "implied", "imported")
+#: What becomes of a handoff. ``imported_open``: from back-fill, and history does not hold its answer.
+HANDOFF_STATES = ("open", "accepted", "rejected", "expired", "withdrawn", "imported_open")
+CLOCKS = ("first_touch", "decision", "meeting")
+#: A clock that ended with its handoff before its due instant is ``dropped``: it was neither met nor breached.
+CLOCK_STATES = ("open", "met", "breached", "dropped")
+
+_LEAD = ("source", "segment")
+_CALL = ("source", "segment", "team", "owner", "rule")
+#: Labels of each count, in the order of its keys. Those that end in ``_on`` say the day, for periods; the
+#: worker's metrics do without them.
+COLUMNS: dict[str, tuple[str, ...]] = {
+    "persons": _LEAD,
+    "leads": ("series", *_LEAD),
+    "entered": ("stage", "series", *_LEAD),
+    "left": ("stage", "series", *_LEAD),
+    "balance": ("stage", "series", *_LEAD),
+    "handoff": ("outcome", *_LEAD, "team"),
+    "returned": ("reason", "source"),
+    "rejected": ("reason", "source", "rule"),
+    "admitted": ("rule", "source"),
+    "sla": ("clock", "state", "team"),
+    "speed": ("team", "bin"),
+    "untouched": ("team",),
+    "days_to_won": ("source", "days"),
+    "stranded": (),
+    "deal": ("status",),
+    "deal_amount": ("status", "currency"),
+    "deal_without_lead": ("status",),
+    "leads_on": ("series", *_LEAD, "day"),
+    "entered_on": ("stage", "series", *_LEAD, "day"),
+    "left_on": ("stage", "series", *_LEAD, "day"),
+    "stay_on": ("stage", *_LEAD, "day", "days"),
+    "cohort": ("from", "to", "cohort", *_LEAD),
+    "converted": ("from", "to", "horizon", "cohort", *_LEAD),
+    "handoff_on": ("outcome", "reason", "returned", *_CALL, "day"),
+    "sla_on": ("clock", "state", *_CALL, "day"),
+    "speed_on": ("time", *_CALL, "day", "bin"),
+    "untouched_on": (*_CALL, "day"),
+    "won_on": (*_LEAD, "born", "day", "days"),
+    "link_on": ("status", *_LEAD, "currency", "day"),
+    "link_amount_on": ("status", *_LEAD, "currency", "day"),
+    "deal_on": ("status", "pipeline", "currency", "day"),
+    "deal_amount_on": ("status", "pipeline", "currency", "day"),
+    "deal_open": ("status", "pipeline"),
+    "cycle_on": ("pipeline", "day", "days"),
+}
+
+_Put = Callable[..., None]
 
 
 def log_bin(ms: int) -> int:
-    """Bin of a duration: 64 bins per doubling above 64 s, exact seconds below; at most 1.6 % wide, 0.8 % off."""
+    """Bin of a duration: exact seconds below 128 s, above it 128 bins per doubling, at most 0.8 % wide."""
     s = max(ms, 0) // 1000
     if s < 128:
         return s
@@ -51,16 +114,26 @@ def log_bin(ms: int) -> int:
     return 128 + e * 128 + ((s >> e) - 128)
 
 
+def bin_start(n: int) -> int:
+    """Where a bin begins, seconds."""
+    e, m = divmod(n - 128, 128)
+    return n if n < 128 else 128 + m << e
+
+
 def bin_seconds(n: int) -> int:
     """The middle of a bin, seconds."""
-    if n < 128:
-        return n
-    e, m = divmod(n - 128, 128)
-    return (128 + m << e) + (1 << e >> 1)
+    return n if n < 128 else bin_start(n) + (1 << (n - 128) // 128 >> 1)
 
 
-def stage_names(d: Compiled) -> dict[int, str]:
-    return d.names | EXITS
+def stage_names(definitions: Sequence[Compiled]) -> dict[int, str]:
+    """Code to name, by the newest definition: renamed ones mapped, removed ones ``retired:<name>`` (case 37)."""
+    newest = definitions[-1]
+    names: dict[int, str] = {}
+    for d in definitions:
+        for code, name in d.names.items():
+            renamed = newest.codes.get(name)
+            names[code] = newest.names[renamed] if renamed is not None else f"retired:{name}"
+    return names | newest.names | EXITS
 
 
 def of_lead(seen: Seen, scope: Scope, fine: bool = True) -> Contribution:
@@ -69,125 +142,201 @@ def of_lead(seen: Seen, scope: Scope, fine: bool = True) -> Contribution:
     if not seen.journeys:
         return out
     d = scope.definitions[-1]
-    names = d.names
-    source = seen.source if seen.source else EMPTY
-    segment = seen.segment or EMPTY
-    day_of = d.days.day
+    lead = (seen.source or EMPTY, seen.segment or EMPTY)
 
     def put(*key: Any, n: int = 1) -> None:
         out[key] = out.get(key, 0) + n
 
-    put("persons", source, segment)
-    if seen.created:
-        put("leads", source, segment)
+    put("persons", *lead)
     for j in seen.journeys:
-        series = GENERATED[j.generated] if j.n == 1 or GENERATED[j.generated] == "win_back" else "recycled"
-        first: dict[int, tuple[int, bool]] = {}
-        entries = j.entries
-        for i, x in enumerate(entries):
-            code, day = x & CODE, day_of(x >> 9)
-            name = names.get(code) or EXITS.get(code) or f"retired:{code}"
-            kind = "implied" if x & IMPLIED else "imported" if x & BACKFILLED else series
-            put("entered", name, kind, source, segment)
-            if fine:
-                put("entered_on", name, kind, source, segment, day)
-            if i + 1 < len(entries):
-                put("left", name, source, segment)
-                if fine and not x & IMPLIED:
-                    put("stay_days", name, max(0, day_of(entries[i + 1] >> 9) - day))
-            else:
-                put("balance", name, source, segment)
-            if code not in first:
-                first[code] = (day, bool(x & IMPLIED))
-        if fine:
-            _conversions(first, d, source, put)
+        _entries(j, d, lead, fine, put)
         for h in j.handoffs:
-            _handoff(h, source, segment, scope, fine, put)
+            _handoff(h, lead, scope, fine, put)
+    known = _known(seen, d, lead, fine, put)
+    _won(seen, known, d, lead, fine, put)
+    _stranded(seen, put)
     if fine:
-        _cycle(seen, d, source, put)
+        for j in seen.journeys:
+            _conversions(j, d, lead, put)
+        for share in seen.shares.values():
+            if share.outcome in (WON, LOST_DEAL):
+                key = (DEAL_STATUS[share.outcome], *lead, share.currency or EMPTY, d.days.day(share.closed))
+                put("link_on", *key)
+                if share.amount:
+                    put("link_amount_on", *key, n=share.amount)
     return out
+
+
+def _series(j: Journey, x: int) -> str:
+    """Which series an entry belongs to."""
+    if x & IMPLIED:
+        return "implied"
+    if x & BACKFILLED:
+        return "imported"
+    origin = GENERATED[j.generated]
+    return origin if j.n == 1 or origin == "win_back" else "recycled"
+
+
+def _entries(j: Journey, d: Compiled, lead: tuple[str, str], fine: bool, put: _Put) -> None:
+    """Every entry is left by the next one; the last one is where the journey stands."""
+    before: tuple[int, int, str] | None = None
+    day = 0
+    for x in j.entries:
+        code, series = x & CODE, _series(j, x)
+        put("entered", code, series, *lead)
+        if fine:
+            day = d.days.day(x >> 9)
+            put("entered_on", code, series, *lead, day)
+        if before is not None:
+            entry, came, old = before
+            put("left", entry & CODE, old, *lead)
+            if fine:
+                put("left_on", entry & CODE, old, *lead, day)
+                if not entry & IMPLIED:
+                    put("stay_on", entry & CODE, *lead, day, day - came)
+        before = (x, day, series)
+    if before is not None:
+        put("balance", before[0] & CODE, before[2], *lead)
+
+
+def _known(seen: Seen, d: Compiled, lead: tuple[str, str], fine: bool, put: _Put) -> int:
+    """A new lead is the first entry to known, implied or not; when that was, 0 if never."""
+    for j in seen.journeys:
+        for x in j.entries:
+            if d.known <= x & CODE < REJECTED:
+                put("leads", _series(j, x), *lead)
+                if fine:
+                    put("leads_on", _series(j, x), *lead, d.days.day(x >> 9))
+                return x >> 9
+    return 0
 
 
 def pairs(d: Compiled) -> tuple[tuple[int, int], ...]:
     """The conversions that are reported: each stage to the next, and the whole way."""
     path = (d.known, d.mql, d.sal, d.sql, d.opportunity, d.won)
-    return (*zip(path, path[1:], strict=False), (d.known, d.won), (d.mql, d.won))
+    return (*pairwise(path), (d.known, d.won), (d.mql, d.won))
 
 
-def _conversions(first: dict[int, tuple[int, bool]], d: Compiled, source: str, put: Any) -> None:
-    """Cohort = month of entering A; implied entries count (DOMAIN 6). Days are calendar days of the reporting zone."""
+def won_at(j: Journey, d: Compiled) -> int:
+    """When the journey's win came that still stands, 0 if none does: a reopened and lost deal takes it back."""
+    at = 0
+    for x in j.entries:
+        code = x & CODE
+        if code == d.won:
+            at = at or x >> 9
+        elif code < REJECTED or code == LOST:
+            at = 0
+    return at
+
+
+def _conversions(j: Journey, d: Compiled, lead: tuple[str, str], put: _Put) -> None:
+    """Cohort = month of entering A; implied entries count (DOMAIN 6)."""
+    first: dict[int, int] = {}
+    for x in j.entries:
+        if x & CODE != d.won:
+            first.setdefault(x & CODE, d.days.day(x >> 9))
+    won = won_at(j, d)
+    if won:
+        first[d.won] = d.days.day(won)
     for a, b in pairs(d):
         if a not in first:
             continue
-        began = first[a][0]
+        began = first[a]
         month = month_of_day(began)
-        names = (d.names[a], d.names[b])
-        put("cohort", *names, month, source)
+        put("cohort", a, b, month, *lead)
         if b in first:
-            took = first[b][0] - began
-            put("converted", *names, EVER, month, source)
+            put("converted", a, b, EVER, month, *lead)
             for h in d.source.horizons_days:
-                if took <= h:
-                    put("converted", *names, h, month, source)
+                if first[b] - began <= h:
+                    put("converted", a, b, h, month, *lead)
 
 
-def _handoff(h: Handoff, source: str, segment: str, scope: Scope, fine: bool, put: Any) -> None:
-    outcome = OUTCOMES[h.outcome] or "open"
-    if h.flags & SILENT and h.outcome not in (ACCEPTED, TURNED_DOWN):
-        outcome = "imported_open"
-    put("handoff", outcome, source, segment, h.team)
+def _handoff(h: Handoff, lead: tuple[str, str], scope: Scope, fine: bool, put: _Put) -> None:
+    """Silent ones count in acceptance, SLA and speed only if history holds their answer (DOMAIN 5)."""
+    answered = h.outcome in (ACCEPTED, TURNED_DOWN)
+    outcome = "imported_open" if h.flags & SILENT and not answered else OUTCOMES[h.outcome] or "open"
+    team, rule, reason = h.team or EMPTY, h.rule or EMPTY, h.reason or EMPTY
+    put("handoff", outcome, *lead, team)
     if h.returned:
-        put("returned", h.reason, source)
+        put("returned", reason, lead[0])
     if h.outcome == TURNED_DOWN:
-        put("rejected", h.reason, source, h.rule)
-    if h.outcome == ACCEPTED:
-        put("admitted", h.rule, source)
+        put("rejected", reason, lead[0], rule)
+    elif h.outcome == ACCEPTED:
+        put("admitted", rule, lead[0])
+    call: tuple[str, ...] = ()
+    day = 0
+    if fine:
+        call = (*lead, team, h.owner or EMPTY, rule)
+        day = scope.definitions[-1].days.day(h.start)
+        put("handoff_on", outcome, reason, "yes" if h.returned else "no", *call, day)
     if outcome == "imported_open":
         return
     for clock, due, met, late in (
         ("first_touch", h.due_touch, h.touched, h.late_touch),
-        ("decision", h.due_decide, h.ended if h.outcome in (ACCEPTED, TURNED_DOWN) else 0, h.late_decide),
+        ("decision", h.due_decide, h.ended if answered else 0, h.late_decide),
         ("meeting", h.due_meet, h.met, h.late_meet),
     ):
         if due:
             state = "breached" if late else "met" if met else "open" if h.outcome == OPEN else "dropped"
-            put("sla", clock, state, h.team)
+            put("sla", clock, state, team)
+            if fine:
+                put("sla_on", clock, state, *call, day)
     if h.touched:
-        wall = h.touched - h.start
-        put("speed", "wall", h.team, log_bin(wall))
+        put("speed", team, log_bin(h.touched - h.start))
         if fine:
             d = scope.definitions[h.definition]
-            put("speed", "business", h.team, log_bin(d.calendar(d.source.sla[h.policy]).between(h.start, h.touched)))
-    else:
-        put("untouched", h.team)
+            calendar = d.calendar(d.source.sla[h.policy], zone_of(h.owner, h.start, scope))
+            put("speed_on", "wall", *call, day, log_bin(h.touched - h.start))
+            put("speed_on", "business", *call, day, log_bin(calendar.between(h.start, h.touched)))
+    elif h.outcome != WITHDRAWN:  # what was taken back, nobody had to touch
+        put("untouched", team)
+        if fine:
+            put("untouched_on", *call, day)
 
 
-def _cycle(seen: Seen, d: Compiled, source: str, put: Any) -> None:
-    """Calendar days from the lead's creation to its first win; negative where it was won before."""
-    won = [x >> 9 for j in seen.journeys for x in j.entries if x & CODE == d.won]
-    if won:
-        known = [x >> 9 for x in seen.journeys[0].entries if d.known <= x & CODE < REJECTED]
-        began = seen.created or (known[0] if known else won[0])
-        days = d.days.day(min(won)) - d.days.day(began)
-        put("days_to_won", source, days)
+def _stranded(seen: Seen, put: _Put) -> None:
+    """|handoffs - terminal - open|, where only the last one of the last journey can be open; always 0."""
+    handoffs = [h for j in seen.journeys for h in j.handoffs]
+    current = seen.journeys[-1].handoffs
+    opened = 1 if current and current[-1].outcome == OPEN else 0
+    astray = abs(len(handoffs) - sum(h.outcome != OPEN for h in handoffs) - opened)
+    if astray:
+        put("stranded", n=astray)
+
+
+def _won(seen: Seen, known: int, d: Compiled, lead: tuple[str, str], fine: bool, put: _Put) -> None:
+    """Calendar days from the lead's creation to its first win that stands; negative where it was won before."""
+    wins = [at for j in seen.journeys if (at := won_at(j, d))]
+    if wins:
+        day = d.days.day(min(wins))
+        days = day - d.days.day(seen.created or known or min(wins))
+        put("days_to_won", lead[0], days)
+        if fine:
+            put("won_on", *lead, d.days.day(known or min(wins)), day, days)
 
 
 def of_deal(deal: Deal | None, scope: Scope, fine: bool = True) -> Contribution:
-    """What a deal's row adds: counts by status, and money in the deal's own currency by month of closing."""
+    """What a deal's row adds: counts by status, and money in minor units of the deal's own currency."""
     if deal is None:
         return {}
-    d = scope.definitions[-1]
-    out: Contribution = {("deal", DEAL_STATUS[deal.status]): 1}
-    if deal.status in (WON, LOST_DEAL):
-        day = d.days.day(deal.closed)
-        out["deal_amount", DEAL_STATUS[deal.status], deal.currency] = deal.amount
-        if fine:
-            out["deal_closed_on", DEAL_STATUS[deal.status], day] = 1
-            out["deal_amount_on", DEAL_STATUS[deal.status], deal.currency, day] = deal.amount
-            if deal.status == WON:
-                out["cycle_days", day - d.days.day(deal.opened)] = 1
+    status, currency = DEAL_STATUS[deal.status], deal.currency or EMPTY
+    out: Contribution = {("deal", status): 1}
+    closed = deal.status in (WON, LOST_DEAL)
+    if closed:
+        out["deal_amount", status, currency] = deal.amount
     if not deal.leads:
-        out["deal_without_lead", DEAL_STATUS[deal.status]] = 1
+        out["deal_without_lead", status] = 1
+    if fine:
+        pipeline = deal.pipeline or EMPTY
+        if closed:
+            d = scope.definitions[-1]
+            day = d.days.day(deal.closed)
+            out["deal_on", status, pipeline, currency, day] = 1
+            out["deal_amount_on", status, pipeline, currency, day] = deal.amount
+            if deal.status == WON:
+                out["cycle_on", pipeline, day, day - d.days.day(deal.opened)] = 1
+        else:
+            out["deal_open", status, pipeline] = 1
     return {k: n for k, n in out.items() if n}
 
 
@@ -204,3 +353,55 @@ def move(total: Contribution, before: Mapping[Key, int], after: Mapping[Key, int
 def add(total: Contribution, more: Iterable[tuple[Key, int]]) -> None:
     for key, n in more:
         total[key] = total.get(key, 0) + n
+
+
+def quantile(bins: Iterable[tuple[int, int]], num: int, den: int, beyond: int = 0) -> int | None:
+    """The smallest value that at least num/den of all do not exceed.
+
+    :param bins: (value, how many).
+    :param beyond: how many more are above every value, censored; None where the quantile falls among them.
+    """
+    counted = sorted(bins)
+    total = sum(n for _, n in counted) + beyond
+    passed = 0
+    for value, n in counted:
+        passed += n
+        if passed * den >= total * num:
+            return value
+    return None
+
+
+def of_row(key: str, row: Row, scope: Scope, as_of_ms: int | None = None, fine: bool = True) -> Contribution:
+    """What a row adds, as of an instant (epoch ms); None: as of its last transition."""
+    if key[:1] == "d":
+        at = row.head.fired if as_of_ms is None else as_of_ms
+        return of_deal(deals.fold(ledger.items(row.ledger, row.data), at), scope, fine)
+    if key[:1] == "c":
+        return {}
+    return of_lead(seen_at(row, as_of_ms, scope), scope, fine)
+
+
+def seen_at(row: Row, as_of_ms: int | None, scope: Scope) -> Seen:
+    """A lead as it stood, or will have stood by timers alone, at an instant; by what is known of that now."""
+    head = row.head
+    past = as_of_ms is None or (head.a >> 22 <= as_of_ms and head.fired <= as_of_ms)
+    if as_of_ms is None or (past and as_of_ms < min(head.due, row.held)):
+        return seen_of(head)
+    base, items = base_of(row), effective(row)
+    scope.history, scope.said = lambda: (base, items), row.minted
+    s = State()
+    if past:
+        s = decode_state(encode(head))
+    elif kept := [x for x in row.snapshots if x[0] >> 22 <= as_of_ms]:
+        s = decode_state(kept[-1][2])
+    elif base is not None and base.a >> 22 <= as_of_ms:
+        s = base
+    feed(s, [e for e in items if (e[0], e[1]) > (s.a, s.b) and e[0] >> 22 <= as_of_ms], scope)
+    elapse(s, as_of_ms, scope)
+    return seen_of(s)
+
+
+def forgotten(row: Row, as_of_ms: int) -> bool:
+    """Does the instant lie below the horizon of the row's ledger, so that it cannot say how it stood?"""
+    base = base_of(row) if row.base else None
+    return base is not None and base.a >> 22 > as_of_ms

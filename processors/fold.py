@@ -8,18 +8,20 @@ There is no clock, no I/O, no randomness here.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
-from processors import handoff, lifecycle, qualify, scoring
+from processors import episodes, handoff, lifecycle, qualify, scoring
 from processors.compiled import Compiled
 from processors.events import BACKFILL, FACT, KIND
 from processors.facts import FACTS, Fact
-from processors.ledger import Item, lag
-from processors.model import ACCEPTED, DISQUALIFIED, OPEN, State
+from processors.ledger import Item, lag, recorded_at
+from processors.model import ACCEPTED, DISQUALIFIED, OPEN, State, decode_state, encode
 from processors.scope import Scope
 
 #: Events between two snapshots: a late event folds again from the last one before it.
 SPACING = 64
+#: Rounds of matching; each excludes a pair for good, so there are few.
+_ROUNDS = 16
 _SPAM = KIND["spam_reported"]
 #: Facts that only the mirror of the outside world: they neither start a journey nor settle anything.
 _QUIET = frozenset(
@@ -84,6 +86,8 @@ def step(s: State, e: Item, scope: Scope) -> None:
         _disqualify(s, t, "spam_reported")
     if s.answered and not s.low and scoring.level(s, t, d) < d.source.thresholds.down:
         s.low = True  # it fell since the answer, so it may rise again
+    if s.agents:
+        b = scoring.as_classified(s, b, data)
     before = scoring.level(s, t, d) if s.answered else 0
     moved = scoring.score(s, t, b, data, d)
     if d.raises[kind] and scoring.is_hand_raise(b, data, d):
@@ -114,9 +118,8 @@ def _adopt(s: State, t: int, scope: Scope) -> None:
         s.definition + 1 < len(scope.definitions) and scope.definitions[s.definition + 1].source.effective_at <= t
     ):
         s.definition += 1
-    base, items = scope.history()
     d: Compiled = scope.definitions[s.definition]
-    scoring.rescore(s, base, [e for e in items if (e[0], e[1]) < (s.a, s.b)], (s.a, s.b), d)
+    scoring.rescore(s, scope, d, including=False)
     s.barred = s.barred & ~1 | scoring.barred(s.attributes, d)
 
 
@@ -137,11 +140,44 @@ def _news(s: State) -> None:
         handoff.change(s, h, news=h.news + 1)
 
 
-def reference(items: Iterable[Item], now: int, scope: Scope) -> State:
+def as_heard(by: int, scope: Scope) -> State:
+    """What could be known at ``by``: the fold, as of then, of what had been recorded."""
+    base, items = scope.history()
+    heard = [e for e in items if recorded_at(e[0], e[2]) <= by]
+    inner = Scope(scope.subject, scope.definitions, scope.reference, lambda: (base, heard), probing=True)
+    s = decode_state(encode(base)) if base is not None else new_state()
+    feed(s, heard, inner)
+    elapse(s, by, inner)
+    return s
+
+
+def look_into(scope: Scope, history: Callable[[], tuple[State | None, list[Item]]]) -> None:
+    """Give the scope its history, and what follows from it."""
+    scope.history = history
+    scope.heard = lambda by: as_heard(by, scope)
+
+
+def settled(run: Callable[[], State], scope: Scope) -> State:
+    """Fold until every decided handoff that took over a said one overlaps with it; each round excludes wrong pairs."""
+    for _ in range(_ROUNDS):
+        s = run()
+        apart = episodes.apart(s, scope.said)
+        if not apart:
+            return s
+        scope.banned = scope.banned | apart
+    return run()
+
+
+def reference(items: Sequence[Item], now: int, scope: Scope) -> State:
     """From scratch, the law that every row's head must equal: sort, fold, fire up to ``now``."""
     run = sorted(items, key=lambda e: (e[0], e[1]))
-    scope.history = lambda: (None, run)
-    s = new_state()
-    feed(s, [e for e in run if e[0] >> 22 <= now], scope)
-    elapse(s, now, scope)
-    return s
+    look_into(scope, lambda: (None, run))
+    due = [e for e in run if e[0] >> 22 <= now]
+
+    def once() -> State:
+        s = new_state()
+        feed(s, due, scope)
+        elapse(s, now, scope)
+        return s
+
+    return settled(once, scope)

@@ -13,9 +13,11 @@ from msgspec.structs import replace
 
 from processors.compiled import Compiled
 from processors.definition.model import SlaPolicy
+from processors.episodes import all_handoffs, said_before, start_of
 from processors.lifecycle import put
 from processors.model import (
     ACCEPTED,
+    ESCALATED,
     FADED,
     HAND_RAISED,
     LAPSED,
@@ -25,6 +27,7 @@ from processors.model import (
     WITHDRAWN,
     Handoff,
     Minted,
+    Route,
     State,
     handoff_id,
 )
@@ -38,6 +41,17 @@ def open_handoff(s: State) -> Handoff | None:
         return None
     handoffs = s.journeys[-1].handoffs
     return handoffs[-1] if handoffs and handoffs[-1].outcome == OPEN else None
+
+
+def ticking(s: State) -> Handoff | None:
+    """The handoff that has a clock running: the open one, or one that was accepted and waits for its meeting."""
+    if not s.journeys or not s.journeys[-1].handoffs:
+        return None
+    h = s.journeys[-1].handoffs[-1]
+    if h.outcome == OPEN:
+        return h
+    waits = h.outcome == ACCEPTED and h.due_meet and not h.met and not h.late_meet
+    return h if waits and not s.journeys[-1].exited else None
 
 
 def change(s: State, h: Handoff, **to: object) -> Handoff:
@@ -76,26 +90,26 @@ def make(
     raised: bool,
     outcome: int = OPEN,
     flags: int = 0,
+    known_as: Minted | None = None,
 ) -> Handoff:
     """Hand the lead over at ``t``.
 
-    The clocks start when the ground could be known: at the trigger, or when the last of the facts it rests on was
-    recorded; for back-fill at the trigger itself. A handoff said before keeps id, start and owner.
+    The clocks start when the ground could be known (`episodes.start_of`), for back-fill at the trigger itself. A
+    handoff said before keeps id, start and owner, and whether anybody was called.
     """
-    j = s.journeys[-1]
-    used = {(h.of, h.ordinal) for x in s.journeys for h in x.handoffs}
-    said = _said_before(t, used, scope)
+    used = taken(s)
+    said = said_before(t, used, scope) if known_as is None else known_as
     silent = bool(backfill)
     if said is not None:
-        of, ordinal, start = said.of, said.ordinal, said.start
-        silent = silent or said.silent
+        of, ordinal, start, silent = said.of, said.ordinal, said.start, said.silent
     else:
         of = scope.subject
         ordinal = 1 + max(
             max((m.ordinal for m in scope.said if m.of == of), default=0),
             max((n for o, n in used if o == of), default=0),
         )
-        start = t if backfill else max(t, s.known)
+        start = t if backfill else start_of(s, t, scope)
+    s.latest = max(s.latest, start)
     if silent:
         flags |= SILENT
     if raised:
@@ -103,23 +117,21 @@ def make(
     values = _values(s)
     n = d.policy(values)
     policy = d.source.sla[n]
-    if said is not None:
-        team, owner, routed = said.team, said.owner, said.routed
-    else:
-        team, owner, routed = route(s, values, handoff_id(of, ordinal), start, d, scope)
-    calendar = d.calendar(policy, zone_of(owner, start, scope))
+    chosen = said.routes[0] if said is not None else route(s, values, handoff_id(of, ordinal), start, d, scope)
+    calendar = d.calendar(policy, zone_of(chosen.owner, start, scope))
+    j = s.journeys[-1]
     h = Handoff(
         of=of,
         ordinal=ordinal,
         attempt=len(j.handoffs) + 1,
         definition=s.definition,
         policy=n,
-        trigger=t,
+        trigger=t if known_as is None else known_as.trigger,
         start=start,
-        team=team,
-        owner=owner,
-        routed=routed,
-        assigned=start if owner else 0,
+        team=chosen.team,
+        owner=chosen.owner,
+        routed=chosen.why,
+        assigned=start if chosen.owner else 0,
         due_touch=calendar.add(start, policy.first_touch) if policy.first_touch else 0,
         due_decide=calendar.add(start, policy.decision) if policy.decision else 0,
         due_meet=calendar.add(start, policy.meeting) if policy.meeting else 0,
@@ -134,20 +146,15 @@ def make(
     return h
 
 
-def _said_before(t: int, used: set[tuple[str, int]], scope: Scope) -> Minted | None:
-    """The earliest said handoff, not yet taken, whose episode had not ended at ``t``."""
-    best: Minted | None = None
-    for m in (*scope.claims, *scope.said):
-        if m.end > t and (m.of, m.ordinal) not in used and (m.of, m.ordinal, t) not in scope.banned:
-            if best is None or (not m.pinned, m.trigger, m.ordinal) < (not best.pinned, best.trigger, best.ordinal):
-                best = m
-    return best
+def taken(s: State) -> set[tuple[str, int]]:
+    """Names of the handoffs decided so far."""
+    return {(h.of, h.ordinal) for h in all_handoffs(s)}
 
 
 def route(
     s: State, values: dict[str, object], named: str, at: int, d: Compiled, scope: Scope, but: str = ""
-) -> tuple[str, str, str]:
-    """(team, owner, reason): the account's owner, else rules to a team and a weighted rendezvous hash in it."""
+) -> Route:
+    """The lead's owner if there is one, else rules to a team and a weighted rendezvous hash in it."""
     team, why = d.source.default_team, "default team"
     for rule in d.source.routing:
         if rule.when is None or rule.when.test(values):
@@ -155,12 +162,22 @@ def route(
             break
     owners = {o.owner: o for o in scope.reference.owners_of(team, at)}
     if s.owner and s.owner != but and s.owner in owners:
-        return team, s.owner, f"{why}; owner of the lead"
+        return Route(at, team, s.owner, f"{why}; owner of the lead")
     owners.pop(but, None)
     if not owners:
-        return team, "", f"{why}; nobody present"
+        return Route(at, team, "", f"{why}; nobody present")
     chosen = max(sorted(owners), key=lambda name: _rendezvous(named, owners[name]))
-    return team, chosen, f"{why}; hash among {len(owners)}"
+    return Route(at, team, chosen, f"{why}; hash among {len(owners)}")
+
+
+def another(s: State, h: Handoff, t: int, d: Compiled, scope: Scope) -> Route:
+    """Who takes over from the owner at ``t``: as it was said, or a new choice."""
+    for m in scope.said:
+        if (m.of, m.ordinal) == (h.of, h.ordinal):
+            for chosen in m.routes[1:]:
+                if chosen.at == t:
+                    return chosen
+    return route(s, _values(s), h.id, t, d, scope, but=h.owner)
 
 
 def _rendezvous(named: str, owner: Owner) -> float:
@@ -178,48 +195,67 @@ def zone_of(owner: str, at: int, scope: Scope) -> str:
     return found.time_zone if found is not None else ""
 
 
-def reassign(s: State, h: Handoff, t: int, owner: str, team: str, why: str, scope: Scope) -> Handoff:
-    """Another owner: the human clock starts anew, the decision's does not; the former one keeps a short grace."""
+def reassign(
+    s: State, h: Handoff, t: int, owner: str, team: str, why: str, scope: Scope, chosen: Route | None = None
+) -> Handoff:
+    """Another owner: the human clock starts anew, the decision's does not; the former one keeps a short grace.
+
+    :param chosen: given where the owner was chosen, and not named by somebody.
+    """
     d = scope.definitions[h.definition]
     policy = d.source.sla[h.policy]
     calendar = d.calendar(policy, zone_of(owner, t, scope))
     former = d.calendar(policy, zone_of(h.owner, t, scope))
-    return change(
-        s,
-        h,
-        owner=owner,
-        team=team or h.team,
-        routed=why,
-        assigned=t,
-        due_touch=calendar.add(t, policy.first_touch) if policy.first_touch and not h.touched else h.due_touch,
-        late_touch=h.late_touch,
-        former=h.owner,
-        former_until=former.add(t, d.source.policy.previous_owner_ms) if h.owner else 0,
-    )
+    to: dict[str, object] = {}
+    if policy.first_touch and not h.touched:
+        # while it is paused nothing of the new time is used up: `resume` counts from the pause
+        to["due_touch"] = calendar.add(h.paused or t, policy.first_touch)
+    if h.owner:
+        until = former.add(t, d.source.policy.previous_owner_ms)
+        to["formers"] = (*(x for x in h.formers if x[0] != h.owner), (h.owner, until))
+    if chosen is not None:
+        to["routes"] = (*(h.routes or (first_route(h),)), chosen)
+    elif not h.routes:
+        to["routes"] = (first_route(h),)
+    return change(s, h, owner=owner, team=team or h.team, routed=why, assigned=t, **to)
 
 
-def touch(s: State, h: Handoff, t: int, meeting: bool, scope: Scope) -> None:
+def first_route(h: Handoff) -> Route:
+    """The choice made when the handoff was made."""
+    return h.routes[0] if h.routes else Route(h.start, h.team, h.owner, h.routed)
+
+
+def late(h: Handoff, due: int, t: int) -> bool:
+    """Is ``t`` after ``due``? What comes while a clock is paused is in time, if it was then."""
+    return 0 < due < t and not (h.paused and h.paused <= due)
+
+
+def touch(s: State, h: Handoff, t: int, meeting: bool) -> None:
     """A human contact: stops the first-touch clock, and the meeting's if it was one. At the due instant is in time."""
     to: dict[str, object] = {}
     if not h.touched:
         to["touched"] = t
-        if h.due_touch and t > h.due_touch and not h.late_touch:
+        if late(h, h.due_touch, t) and not h.late_touch:
             to["late_touch"] = h.due_touch
     if meeting and not h.met:
         to["met"] = t
-        if h.due_meet and t > h.due_meet and not h.late_meet:
+        if late(h, h.due_meet, t) and not h.late_meet:
             to["late_meet"] = h.due_meet
     if to:
         change(s, h, **to)
 
 
-def accept(s: State, h: Handoff, t: int, flags: int = 0) -> None:
+def accept(s: State, h: Handoff, t: int, scope: Scope, flags: int = 0) -> None:
     """Sales takes the lead. Accepted after a breach: both are true."""
-    late = {"late_decide": h.due_decide} if h.due_decide and t > h.due_decide else {}
-    touched = {} if h.touched else {"touched": t}
-    if not h.touched and h.due_touch and t > h.due_touch:
-        touched["late_touch"] = h.due_touch
-    change(s, h, outcome=ACCEPTED, ended=t, flags=h.flags | flags, **touched, **late)
+    if h.paused:
+        resume(s, h, t, scope)
+        h = s.journeys[-1].handoffs[-1]
+    to: dict[str, object] = {} if h.touched else {"touched": t}
+    if not h.touched and not h.late_touch and late(h, h.due_touch, t):
+        to["late_touch"] = h.due_touch
+    if late(h, h.due_decide, t):
+        to["late_decide"] = h.due_decide
+    change(s, h, outcome=ACCEPTED, ended=t, flags=h.flags | flags, **to)
     answered(s, t, 0)
 
 
@@ -240,7 +276,13 @@ def withdraw(s: State, t: int, why: str) -> None:
 
 
 def lapse(s: State, h: Handoff, t: int) -> None:
-    change(s, h, outcome=LAPSED, ended=t)
+    """Nobody answered. A clock that ran out within its grace has run out as well."""
+    to: dict[str, object] = {}
+    if h.due_touch and not h.touched and h.due_touch <= t:
+        to["late_touch"] = h.due_touch
+    if h.due_decide and h.due_decide <= t:
+        to["late_decide"] = h.due_decide
+    change(s, h, outcome=LAPSED, ended=t, **to)
 
 
 def pause(s: State, h: Handoff, t: int, scope: Scope) -> None:
@@ -271,14 +313,16 @@ def resume(s: State, h: Handoff, t: int, scope: Scope) -> None:
 
 
 def next_due(h: Handoff, scope: Scope) -> int:
-    """The next instant at which a clock of an open handoff must be looked at; a breach waits for the grace."""
+    """The next instant at which a clock of a `ticking` handoff must be looked at; a breach waits for the grace."""
     if h.paused:
         return NEVER
     grace = policy_of(h, scope).grace
     due = h.expires or NEVER
-    if h.due_touch and not h.touched and not h.late_touch:
+    if h.outcome != OPEN:
+        due = NEVER  # taken: only the meeting is still to come
+    elif h.due_touch and not h.touched and not h.late_touch:
         due = min(due, h.due_touch + grace)
-    if h.due_decide and not h.late_decide:
+    if h.outcome == OPEN and h.due_decide and not h.late_decide:
         due = min(due, h.due_decide + grace)
     if h.due_meet and not h.met and not h.late_meet:
         due = min(due, h.due_meet + grace)
@@ -289,9 +333,12 @@ def fire(s: State, h: Handoff, t: int, scope: Scope) -> Handoff:
     """The clocks whose instant plus grace has come: breaches are dated at the due instant. Expiry is the caller's."""
     policy = policy_of(h, scope)
     to: dict[str, object] = {}
-    if h.due_touch and not h.touched and not h.late_touch and h.due_touch + policy.grace <= t:
+    open_ = h.outcome == OPEN
+    if open_ and h.due_touch and not h.touched and not h.late_touch and h.due_touch + policy.grace <= t:
         to["late_touch"] = h.due_touch
-    if h.due_decide and not h.late_decide and h.due_decide + policy.grace <= t:
+        if policy.escalate != "none":
+            to["flags"] = h.flags | ESCALATED
+    if open_ and h.due_decide and not h.late_decide and h.due_decide + policy.grace <= t:
         to["late_decide"] = h.due_decide
     if h.due_meet and not h.met and not h.late_meet and h.due_meet + policy.grace <= t:
         to["late_meet"] = h.due_meet
@@ -299,10 +346,9 @@ def fire(s: State, h: Handoff, t: int, scope: Scope) -> Handoff:
         return h
     h = change(s, h, **to)
     if "late_touch" in to and policy.escalate == "reassign":
-        d = scope.definitions[h.definition]
-        team, owner, why = route(s, _values(s), h.id, t, d, scope, but=h.owner)
-        if owner:
-            h = reassign(s, h, t, owner, team, f"escalated; {why}", scope)
+        chosen = another(s, h, t, scope.definitions[h.definition], scope)
+        if chosen.owner:
+            h = reassign(s, h, t, chosen.owner, chosen.team, f"escalated; {chosen.why}", scope, chosen)
     return h
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from processors.compiled import Compiled
-from processors.model import BACKFILLED, CODE, IMPLIED, Journey, State
+from processors.model import BACKFILLED, CODE, IMPLIED, NURTURE_OFF, Journey, State
 
 
 def put(s: State, j: Journey) -> None:
@@ -26,6 +26,8 @@ def begin(s: State, t: int, d: Compiled, backfill: int = 0, generated: int | Non
         (t << 9 | _flag(backfill) | d.known,),
         s.generated if generated is None else generated,
     )
+    if not s.consent.get("marketing", (True, 0))[0]:
+        j = replace(j, marks=(t << 16 | NURTURE_OFF << 8,))
     s.journeys = (*s.journeys, j)
     return j
 

@@ -24,8 +24,8 @@ EXITS = {
 #: Marks: t << 16 | rule << 8 | stage; what was refused, or noted, and by which rule.
 (
     UNQUALIFIED, BACKWARD, NO_OPEN_HANDOFF, UNKNOWN_HANDOFF, ALREADY_ANSWERED, FORMER_OWNER, UNKNOWN_STAGE,
-    INACTIVE_OWNER, RECORDED_ONLY, ENDED, HELD_BACK,
-) = range(1, 12)  # fmt: skip
+    INACTIVE_OWNER, RECORDED_ONLY, ENDED, HELD_BACK, NURTURE_OFF, NURTURE_ON,
+) = range(1, 14)  # fmt: skip
 RULES = {
     UNQUALIFIED: "fell below the threshold", BACKWARD: "backward moves are refused",
     NO_OPEN_HANDOFF: "no handoff was open", UNKNOWN_HANDOFF: "no such handoff",
@@ -33,16 +33,19 @@ RULES = {
     UNKNOWN_STAGE: "no such stage in the definition", INACTIVE_OWNER: "the owner is not active",
     RECORDED_ONLY: "stages reported from outside are only recorded", ENDED: "the journey has ended",
     HELD_BACK: "no consent to be contacted",
+    NURTURE_OFF: "no consent to marketing", NURTURE_ON: "consent to marketing",
 }  # fmt: skip
 
 OPEN, ACCEPTED, TURNED_DOWN, LAPSED, WITHDRAWN = range(5)
 OUTCOMES = {OPEN: "", ACCEPTED: "accepted", TURNED_DOWN: "rejected", LAPSED: "expired", WITHDRAWN: "withdrawn"}
 #: Flags of a handoff.
-SILENT, LATE, RETURNED, HAND_RAISED, FADED, RECLASSIFIED, IMPLICIT, IMPORTED = (1 << n for n in range(8))
+(
+    SILENT, LATE, RETURNED, HAND_RAISED, FADED, RECLASSIFIED, IMPLICIT, IMPORTED, ESCALATED, UNGROUNDED,
+) = (1 << n for n in range(10))  # fmt: skip
 FLAGS = {
     SILENT: "silent", LATE: "late", RETURNED: "returned", HAND_RAISED: "hand-raise",
     FADED: "below the threshold since", RECLASSIFIED: "ground re-classified", IMPLICIT: "answered by implication",
-    IMPORTED: "imported",
+    IMPORTED: "imported", ESCALATED: "escalated", UNGROUNDED: "ground gone since the answer",
 }  # fmt: skip
 
 GENERATED = ("marketing", "sales", "partner", "referral", "win_back")
@@ -56,6 +59,15 @@ _HANDOFFS = UUID("6a1f2c58-57a5-4bb1-9d5e-0f6f4a0c7d11")
 def handoff_id(subject: str, ordinal: int) -> str:
     """uuid5 of the subject at minting and the ordinal of minting (DOMAIN 5)."""
     return str(uuid5(_HANDOFFS, f"{subject}/{ordinal}"))
+
+
+class Route(Struct, frozen=True, array_like=True, gc=False):
+    """A choice of an owner: it is said, and never made again by replay."""
+
+    at: int
+    team: str
+    owner: str
+    why: str
 
 
 class Handoff(Struct, frozen=True, array_like=True, gc=False):
@@ -88,11 +100,11 @@ class Handoff(Struct, frozen=True, array_like=True, gc=False):
     reason: str = ""
     notes: str = ""
     paused: int = 0
-    former: str = ""
-    former_until: int = 0
+    formers: tuple[tuple[str, int], ...] = ()  # (owner, until when their answer still counts)
     news: int = 0  # engagement since the call
     returned: int = 0
     pauses: tuple[int, ...] = ()
+    routes: tuple[Route, ...] = ()  # every choice of an owner, once there was more than one
 
     @property
     def id(self) -> str:
@@ -163,21 +175,25 @@ class State(Struct, array_like=True, gc=False):
     consent: dict[str, tuple[bool, int]] = {}
     journeys: tuple[Journey, ...] = ()
     shares: dict[str, Share] = {}
+    agents: dict[int, int] = {}  # identity of a re-classified event -> its agent
+    latest: int = 0  # start of a clock, the latest so far
 
 
 class Minted(Struct, frozen=True, array_like=True, gc=False):
-    """A handoff that was said: its id, the start of its clocks and its owner never change by replay."""
+    """A handoff that was said: its id, the start of its clocks and the choice of its owners never change by replay."""
 
     of: str
     ordinal: int
     trigger: int
     end: int  # NEVER while open
     start: int
-    team: str
-    owner: str
-    routed: str
+    routes: tuple[Route, ...]
     pinned: bool = False
     silent: bool = False
+
+    @property
+    def id(self) -> str:
+        return handoff_id(self.of, self.ordinal)
 
 
 class Member(Struct, array_like=True, frozen=True):

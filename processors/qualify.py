@@ -16,6 +16,7 @@ from processors.model import (
     INACTIVE,
     LOST,
     NEVER,
+    OPEN,
     RECYCLED,
     REJECTED,
     UNQUALIFIED,
@@ -137,20 +138,21 @@ def arm(s: State, d: Compiled, scope: Scope) -> None:
     due = s.cross if s.cross and s.qualified else NEVER
     if s.override[1]:
         due = min(due, s.override[1])
-    h = handoff.open_handoff(s)
+    h = handoff.ticking(s)
     if h is not None:
         due = min(due, handoff.next_due(h, scope))
     elif s.journeys and s.journeys[-1].at < d.mql:
         due = min(due, s.last + d.source.policy.inactive_days * DAY)
-    s.due = due
+    # A late fact can move a trigger behind the due instant that was said: time does not go back for it.
+    s.due = max(due, s.last)
 
 
 def fire(s: State, t: int, d: Compiled, scope: Scope) -> None:
     """The timers at ``t``."""
-    h = handoff.open_handoff(s)
+    h = handoff.ticking(s)
     if h is not None and not h.paused:
         h = handoff.fire(s, h, t, scope)
-        if h.expires and h.expires <= t:
+        if h.outcome == OPEN and h.expires and h.expires <= t:
             handoff.lapse(s, h, t)
             handoff.answered(s, t, t)
             lifecycle.leave(s, t, EXPIRED)

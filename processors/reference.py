@@ -84,12 +84,14 @@ class Reference:
     """Everything the fold needs to know that no lead said. See the module for how it comes about.
 
     :param base: the definition in force before any was published.
+    :param defaults: what published definitions leave out is taken from this one, the packaged default;
+        without it from ``base``.
     """
 
-    __slots__ = ("_by_name", "_facts", "_history", "_models", "base", "definitions", "problems")
+    __slots__ = ("_by_name", "_facts", "_history", "_models", "base", "defaults", "definitions", "problems")
 
-    def __init__(self, base: Definition | None = None) -> None:
-        self._become(base, {family: {} for family in TYPES})
+    def __init__(self, base: Definition | None = None, defaults: Definition | None = None) -> None:
+        self._become(base, defaults or base, {family: {} for family in TYPES})
 
     @classmethod
     def of(cls, *definitions: Definition) -> Reference:
@@ -99,8 +101,11 @@ class Reference:
         found._by_name = {(d.name, d.version): d for d in definitions}
         return found
 
-    def _become(self, base: Definition | None, facts: dict[str, dict[_Key, _Fact]]) -> None:
+    def _become(
+        self, base: Definition | None, defaults: Definition | None, facts: dict[str, dict[_Key, _Fact]]
+    ) -> None:
         self.base = base
+        self.defaults = defaults
         self._facts = facts
         known = facts["definition_published"].values()
         published: list[Definition] = [f.value for f in known if f.value is not None]
@@ -215,7 +220,7 @@ def apply(
             e.source_seq or 0,
             json.dumps(e.payload, sort_keys=True, default=str),
         )
-        key, value, problem = _read(e, reference.base, order[3])
+        key, value, problem = _read(e, reference.defaults, order[3])
         if e.type not in fresh:
             fresh.add(e.type)
             facts[e.type] = dict(facts[e.type])
@@ -226,7 +231,7 @@ def apply(
     if not fresh:
         return reference
     after = Reference.__new__(Reference)
-    after._become(reference.base, facts)
+    after._become(reference.base, reference.defaults, facts)
     return after
 
 

@@ -11,14 +11,21 @@ from typing import Any, NamedTuple
 from msgspec.structs import replace
 
 from processors import context
+from processors.handoff import first_route
 from processors.model import (
     ACCEPTED,
     BACKFILLED,
     CODE,
+    DISQUALIFIED,
+    ESCALATED,
     EXITS,
     FLAGS,
     IMPLIED,
+    LAPSED,
+    LATE,
     NEVER,
+    NURTURE_OFF,
+    NURTURE_ON,
     OPEN,
     OUTCOMES,
     REJECTED,
@@ -75,6 +82,9 @@ def decisions(journeys: tuple[Journey, ...]) -> dict[Key, tuple[Any, ...]]:
         for x in j.marks:
             rule, code = x >> 8 & 255, x & 255
             nth[x & 0xFFFF] = k = nth.get(x & 0xFFFF, 0) + 1
+            if rule in (NURTURE_OFF, NURTURE_ON):
+                out[NURTURE, "stopped" if rule == NURTURE_OFF else "resumed", "", j.n, k] = (x >> 16, j.n, RULES[rule])
+                continue
             kind = "unqualified" if rule == UNQUALIFIED else "refused"
             out[STAGE_CHANGES, kind, j.n, code, k, rule] = (x >> 16,)
         for h in j.handoffs:
@@ -86,7 +96,7 @@ def _told(j: Journey, h: Handoff, out: dict[Key, tuple[Any, ...]]) -> None:
     name = (h.of, h.ordinal)
     out[HANDOFFS, "made", *name] = (
         h.trigger, h.start, h.owner, h.team, h.due_touch, h.due_decide, h.due_meet, h.expires, h.definition,
-        j.n, h.attempt, h.flags,
+        j.n, h.attempt, h.flags & ~ESCALATED,
     )  # fmt: skip
     if h.outcome == WITHDRAWN:
         out[HANDOFFS, "withdrawn", *name] = (h.ended, h.reason)
@@ -111,11 +121,26 @@ def _told(j: Journey, h: Handoff, out: dict[Key, tuple[Any, ...]]) -> None:
             out[SLA, "met", *name, clock] = (met, due, h.owner)
     for n, at in enumerate(h.pauses):
         out[SLA, "resumed" if n % 2 else "paused", *name, "decision", n] = (at, h.due_decide, h.owner)
-    if h.late_touch and h.former and h.routed.startswith("escalated"):
+    if h.flags & ESCALATED:
         out[SLA, "escalated", *name, "first_touch"] = (h.late_touch, h.late_touch, h.owner)
     out[NURTURE, "paused", *name] = (h.trigger, j.n, "handed over")
-    if j.exited and j.at in EXITS and h is j.handoffs[-1]:
-        out[NURTURE, "resumed", *name] = (j.entries[-1] >> 9, j.n, EXITS[j.at])
+    resumes, why = _back_to_marketing(j, h)
+    if resumes:
+        out[NURTURE, "resumed", *name] = (resumes, j.n, why)
+
+
+def _back_to_marketing(j: Journey, h: Handoff) -> tuple[int, str]:
+    """When nurture goes on after a handoff, and why; (0, "") while sales has the lead, and for who wants or may get none."""
+    if h.outcome in (TURNED_DOWN, LAPSED, WITHDRAWN):
+        at, why = h.ended, h.reason or OUTCOMES[h.outcome]
+    elif h.outcome == ACCEPTED and j.exited and h is j.handoffs[-1]:
+        at, why = j.entries[-1] >> 9, EXITS[j.at]
+    else:
+        return 0, ""
+    if any(x >> 9 <= at and x & CODE == DISQUALIFIED for x in j.entries):
+        return 0, ""
+    consent = [x >> 8 & 255 for x in j.marks if x >> 16 <= at and x >> 8 & 255 in (NURTURE_OFF, NURTURE_ON)]
+    return (0, "") if consent and consent[-1] == NURTURE_OFF else (at, why)
 
 
 def difference(row: Row, said: tuple[Journey, ...], out: list[Output], now: int, scope: Scope) -> None:
@@ -160,7 +185,8 @@ def _mint(row: Row, by_name: dict[tuple[str, int], tuple[Journey, Handoff]], now
 def _minted(h: Handoff, pinned: bool) -> Minted:
     pinned = pinned or bool(h.touched) or h.outcome in (ACCEPTED, TURNED_DOWN)
     end = h.ended if h.outcome != OPEN else NEVER
-    return Minted(h.of, h.ordinal, h.trigger, end, h.start, h.team, h.owner, h.routed, pinned, bool(h.flags & SILENT))
+    routes = h.routes or (first_route(h),)
+    return Minted(h.of, h.ordinal, h.trigger, end, h.start, routes, pinned, bool(h.flags & SILENT))
 
 
 def _emit(
@@ -215,6 +241,8 @@ def _emit(
 
 def output_id(subject: str, key: Key) -> str:
     """Stable id of what was decided: the same over revisions, replays and workers."""
+    if key[0] == NURTURE and not key[2]:
+        return "/".join(str(x) for x in (subject[2:], "nurture", key[1], *key[3:]))
     if key[0] in (HANDOFFS, SLA, NURTURE):
         return "/".join(str(x) for x in (handoff_id(key[2], key[3]), key[1], *key[4:]))
     return "/".join(str(x) for x in (subject[2:], *key[1:]))
@@ -273,7 +301,7 @@ def _handoff(
         "reason_code": h.reason or None,
         "notes": h.notes or None,
         "breached": bool(h.late_touch or h.late_decide or h.late_meet),
-        "late": bool(h.flags & 2),
+        "late": bool(h.flags & LATE),
         "returned": bool(h.returned),
         "silent": bool(h.flags & SILENT),
         "flags": [name for bit, name in FLAGS.items() if h.flags & bit],

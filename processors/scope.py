@@ -15,10 +15,15 @@ from processors.reference import Reference
 History = Callable[[], tuple[State | None, list[Item]]]
 
 
+def _deaf(_: int) -> State | None:
+    return None
+
+
 class Scope(Struct):
     """One row's view for one call. ``definitions`` by effective_at; ``said`` by minting order.
 
-    ``banned`` are pairs (ordinal, trigger) that turned out not to be the same episode.
+    ``banned`` are triples (subject at minting, ordinal, trigger) that turned out not to be the same episode.
+    ``heard`` folds what had been recorded by an instant, as of it; while it does, ``probing`` is set.
     """
 
     subject: str
@@ -28,3 +33,5 @@ class Scope(Struct):
     said: tuple[Minted, ...] = ()
     claims: tuple[Minted, ...] = ()
     banned: frozenset[tuple[str, int, int]] = frozenset()
+    heard: Callable[[int], State | None] = _deaf
+    probing: bool = False

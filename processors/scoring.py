@@ -11,13 +11,13 @@ from typing import Any
 from processors.compiled import SHIFT, Compiled, Rule
 from processors.definition.model import DAY
 from processors.events import AGENT_MASK, AGENT_SHIFT, FACT, KIND, PROXY, view
-from processors.ledger import Item
 from processors.model import State
+from processors.scope import Scope
 
 #: Scores saturate here, so that a mistaken definition cannot overflow a row (case 43).
 LIMIT = 1_000_000_000
 _NO = frozenset((None, False, 0, "", "no", "none", "false", "0", "unknown", "negative"))
-_RECLASSIFIED = KIND["engagement_reclassified"]
+_EMAILS = frozenset((KIND["email_opened"], KIND["email_clicked"]))
 GATES = ("budget", "authority", "need", "timing")
 
 
@@ -175,30 +175,53 @@ def falls_on(s: State, t: int, d: Compiled) -> int:
     return at if at > t else 0
 
 
-def rescore(s: State, base: State | None, items: list[Item], upto: tuple[int, int], d: Compiled) -> None:
-    """Score what the ledger still has again, up to and including key ``upto``: under another definition,
-    or after a re-classification. Below the horizon the old scores stand."""
-    kinds = reclassified(items, upto)
-    s.acc = {k: list(v) for k, v in base.acc.items() if k < len(d.rules)} if base is not None else {}
-    s.once = base.once if base is not None else 0
+def rescore(s: State, scope: Scope, d: Compiled, *, including: bool = True) -> None:
+    """Score what the ledger still has again, up to the newest event (``including`` it or not): under another
+    definition, or after a re-classification. Below the horizon the old scores stand, by the names of their rules."""
+    base, items = scope.history()
+    s.acc, s.once, s.raised = inherited(base, scope.definitions, d)
+    upto = (s.a, s.b)
     for a, b, _, data in items:
-        if (a, b) > upto:
+        if (a, b) > upto or (not including and (a, b) == upto):
             break
         if b >> 8 & 255 < FACT:
-            agent = kinds.get(b >> 16) if kinds else None
-            if agent is None and kinds and type(data) is list and len(data) > 1:
-                agent = kinds.get(data[1]) if type(data[1]) is int else None
-            score(s, a >> 22, b if agent is None else b & ~AGENT_MASK | agent << AGENT_SHIFT, data, d)
+            if s.agents:
+                b = as_classified(s, b, data)
+            score(s, a >> 22, b, data, d)
+            if is_hand_raise(b, data, d):
+                s.raised = max(s.raised, a >> 22)
     s.fit = fit_of(s.attributes, d)
     s.segment = segment_of(s.attributes, d)
 
 
-def reclassified(items: list[Item], upto: tuple[int, int]) -> dict[int, int]:
-    """Identity of each re-classified event -> its agent, as said by the last fact up to ``upto``."""
-    out: dict[int, int] = {}
-    for a, b, _, data in items:
-        if (a, b) > upto:
-            break
-        if b >> 8 & 255 == _RECLASSIFIED:
-            out[data[0]] = data[1]
-    return out
+def inherited(
+    base: State | None, definitions: tuple[Compiled, ...], d: Compiled
+) -> tuple[dict[int, list[int]], int, int]:
+    """Points, once-only rules and last hand-raise below the horizon, for the rules of ``d``."""
+    if base is None:
+        return {}, 0, 0
+    old = definitions[base.definition]
+    if old is d:
+        return {k: list(v) for k, v in base.acc.items()}, base.once, base.raised
+    place = {rule.name: rule for rule in d.rules}
+    acc, once = {}, 0
+    for rule in old.rules:
+        new = place.get(rule.name)
+        if new is not None:
+            if rule.index in base.acc:
+                acc[new.index] = list(base.acc[rule.index])
+            if rule.once & base.once:
+                once |= new.once
+    return acc, once, base.raised
+
+
+def as_classified(s: State, b: int, data: Any) -> int:
+    """The identity word of an engagement with the agent that it was re-classified to, if it was.
+
+    An e-mail event is known by its natural key; what its source calls it lies in its payload.
+    """
+    agent = s.agents.get(b >> 16)
+    if agent is None and b >> 8 & 255 in _EMAILS and type(data) is list and len(data) > 1:
+        names = data[1] if type(data[1]) is list else [data[1]]
+        agent = next((s.agents[x] for x in names if x in s.agents), None)
+    return b if agent is None else b & ~AGENT_MASK | agent << AGENT_SHIFT

@@ -11,17 +11,15 @@ from typing import NamedTuple
 from msgspec import Struct
 
 from processors import ledger, say
-from processors.events import FACT, PAYLOAD, Event
-from processors.fold import SPACING, elapse, feed, fire, new_state, step
+from processors.events import FACT, NATURAL, PAYLOAD, Event
+from processors.fold import SPACING, elapse, feed, fire, look_into, new_state, settled, step
 from processors.ledger import WIDTH, Item
-from processors.model import NEVER, OPEN, Journey, Member, Minted, Row, Share, State, decode_state, encode
+from processors.model import NEVER, Journey, Member, Row, Share, State, decode_state, encode
 from processors.say import Output
 from processors.scope import Scope
 
 #: Bounds of the ledger, relative to the subject's newest event (DESIGN 1).
 HORIZON_MS, ENTRIES = 400 * 86_400_000, 512
-#: How often the matching of decided to said handoffs may be corrected before the last try stands.
-_MATCHINGS = 4
 
 
 class Told(NamedTuple):
@@ -115,7 +113,7 @@ def process(
     head = row.head
     before = seen(head)
     stale: tuple[int, int] | None = None  # fold again from here
-    scope.history = lambda: (base_of(row), effective(row))
+    look_into(scope, lambda: (base_of(row), effective(row)))
     scope.said = row.minted
     for e in events:
         a, b = e.a, e.b
@@ -125,16 +123,19 @@ def process(
             continue
         at = ledger.find(row.ledger, b)
         if at >= 0:
-            again = _met_again(row, at, e, out)
+            again = met_again(row, at, e, out)
             if again is not None and (stale is None or again < stale):
                 stale = again
             continue
         after = a > head.a or (a == head.a and b > head.b)
-        if not after and row.base and _below(row, a, b):
+        if not after and row.base and (least := _above_base(row, a, b)):
             row.approximate = True
+            out.count("too_late")
             if b >> 8 & 255 < FACT:
-                out.count("too_late")
                 continue
+            # What was decided below the horizon stands; an answer or a wish still counts, from there on.
+            e = Event(e.subject, least, b, e.c, e.data)
+            a, t = least, least >> 22
         row.ledger = ledger.insert(row.ledger, row.data, a, b, e.c, e.data)
         if t > now:
             row.held = min(row.held, t)
@@ -142,14 +143,17 @@ def process(
         elif (
             stale is None and after and t > head.fired and t < row.held
             and not (row.members and _shared(row.members, b))
+            and not (t < head.latest and _heard_earlier(row, head, e))
         ):  # fmt: skip
             while head.due < t:
                 fire(head, scope)
             step(head, (a, b, e.c, e.data), scope)
             if not head.n % SPACING:
                 row.snapshots.append((head.a, head.b, encode(head)))
-        elif stale is None or (a, b) < stale:
-            stale = (a, b)
+        else:
+            key = min((a, b), (_unsaid_trigger(row, head, e) << 22, 0))
+            if stale is None or key < stale:
+                stale = key
     for told in messages:
         key = _receive(row, told)
         if key is not None and (stale is None or key < stale):
@@ -157,6 +161,8 @@ def process(
     if stale is not None:
         out.count("refolded")
         head = _refold(row, stale, now, scope)
+    elif row.held <= now and row.held < head.latest:
+        head = _refold(row, (0, 0), now, scope)  # clocks that start after what has just become due: see `start_of`
     elif row.held <= now or head.due <= now:
         rest = [e for e in effective(row) if (e[0], e[1]) > (head.a, head.b)] if row.held <= now else []
         _finish(row, head, rest, now, scope)
@@ -171,12 +177,30 @@ def process(
     return out
 
 
-def _below(row: Row, a: int, b: int) -> bool:
+def _above_base(row: Row, a: int, b: int) -> int:
+    """The least ``a`` above the base, if the key (a, b) is not above it; else 0."""
     base = base_of(row)
-    return base is not None and (a, b) <= (base.a, base.b)
+    return ((base.a >> 22) + 1) << 22 if base is not None and (a, b) <= (base.a, base.b) else 0
 
 
-def _met_again(row: Row, at: int, e: Event, out: Result) -> tuple[int, int] | None:
+def _unsaid_trigger(row: Row, head: State, e: Event) -> int:
+    """The earliest trigger of a handoff not yet said whose clock started after ``e`` was recorded; NEVER for none.
+
+    Had ``e`` been there, the handoff might have been known earlier (`episodes.start_of`).
+    """
+    at = ledger.recorded_at(e.a, e.c)
+    said = {(m.of, m.ordinal) for m in row.minted}
+    return min(
+        (h.trigger for j in head.journeys for h in j.handoffs if h.start > at and (h.of, h.ordinal) not in said),
+        default=NEVER,
+    )
+
+
+def _heard_earlier(row: Row, head: State, e: Event) -> bool:
+    return _unsaid_trigger(row, head, e) < NEVER
+
+
+def met_again(row: Row, at: int, e: Event, out: Result) -> tuple[int, int] | None:
     """The same identity again: dropped if it says the same, else the claim that was recorded first stays.
 
     :returns: the key from which to fold again, if the kept fact changed.
@@ -186,18 +210,17 @@ def _met_again(row: Row, at: int, e: Event, out: Result) -> tuple[int, int] | No
     mine = (ledger.recorded_at(a, c), ledger.position(c))
     theirs = (ledger.recorded_at(e.a, e.c), ledger.position(e.c))
     same = a == e.a and b | PAYLOAD == e.b | PAYLOAD and old_data == e.data
-    if same:
+    two_systems = e.kind in NATURAL and e.kind == b >> 8 & 255
+    if same or two_systems or (row.base and _above_base(row, e.a, e.b)):
         out.count("duplicate")
-        if theirs >= mine:
-            return None
     else:
         out.count("conflict")
         lost = e if theirs >= mine else Event(e.subject, a, b, c, old_data)
         out.refused.append(
             Refused(lost, "conflicting_payload", "the same identity came with another payload; the first recorded stays")
         )
-        if theirs >= mine:
-            return None
+    if theirs >= mine:
+        return None
     row.ledger = ledger.remove(row.ledger, row.data, at)
     row.ledger = ledger.insert(row.ledger, row.data, e.a, e.b, e.c, e.data)
     return min((a, b), (e.a, e.b))
@@ -230,42 +253,23 @@ def _finish(row: Row, s: State, rest: list[Item], now: int, scope: Scope) -> Non
 
 
 def _refold(row: Row, key: tuple[int, int], now: int, scope: Scope) -> State:
-    """From the last snapshot before ``key``, else from the base: the same transitions as in order.
-
-    A decided handoff takes over the id of the said one whose episode it overlaps; where the guess made on the way
-    turns out not to overlap, that pair is excluded and the fold runs again.
-    """
+    """From the last snapshot before ``key``, else from the base: the same transitions as in order."""
     row.snapshots = [x for x in row.snapshots if (x[0], x[1]) < key]
     kept = list(row.snapshots)
     everything = effective(row)
     base = base_of(row)
-    scope.history = lambda: (base, everything)
-    for _ in range(_MATCHINGS):
+    look_into(scope, lambda: (base, everything))
+
+    def once() -> State:
         row.snapshots = list(kept)
         s = decode_state(kept[-1][2]) if kept else base_of(row) or new_state()
-        older = [e for e in everything if (e[0], e[1]) > (s.a, s.b)] if kept or base is None else everything
         row.held = NEVER
-        _finish(row, s, older, now, scope)
-        apart = _mismatched(s, scope.said)
-        if not apart:
-            break
-        scope.banned = scope.banned | apart
-        if kept:
-            kept = []
-    row.head = s
-    return s
+        _finish(row, s, [e for e in everything if (e[0], e[1]) > (s.a, s.b)], now, scope)
+        kept.clear()  # a wrong match may lie before the snapshot
+        return s
 
-
-def _mismatched(s: State, said: tuple[Minted, ...]) -> frozenset[tuple[str, int, int]]:
-    """Pairs of a said and a decided handoff whose episodes do not overlap."""
-    by_id = {(m.of, m.ordinal): m for m in said}
-    out = set()
-    for j in s.journeys:
-        for h in j.handoffs:
-            m = by_id.get((h.of, h.ordinal))
-            if m is not None and not (h.trigger < m.end and m.trigger <= (h.ended if h.outcome != OPEN else NEVER)):
-                out.add((h.of, h.ordinal, h.trigger))
-    return frozenset(out)
+    row.head = settled(once, scope)
+    return row.head
 
 
 def _compact(row: Row) -> None:

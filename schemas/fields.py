@@ -59,6 +59,11 @@ def missing(where: str, need: str) -> Malformed:
     return Malformed("missing_field", f"{where}: not given; {need}")
 
 
+def fits(value: int) -> bool:
+    """Whether an integer is one of Avro's longs."""
+    return -(1 << 63) <= value < 1 << 63
+
+
 def instant(value: Any, where: str, code: str = "bad_field") -> int:
     """Epoch ms of an integer (ms) or an ISO 8601 text; without a zone it is UTC."""
     ms: int | None = None
@@ -110,7 +115,7 @@ def plain(value: Any, where: str, depth: int = 0) -> Any:
     elif isinstance(value, list):
         for item in value:
             plain(item, where, depth + 1)
-    elif isinstance(value, int) and value.bit_length() > 63:
+    elif isinstance(value, int) and not fits(value):
         raise bad(where, value, "give a whole number of at most 64 bits, or text")
     return value
 
@@ -195,7 +200,7 @@ def _number(least: float | None, most: float | None) -> Check:
     def check(value: Any, where: str) -> float:
         if type(value) is not float and type(value) is not int:
             raise bad(where, value, need)
-        if type(value) is int and value.bit_length() > 63:
+        if type(value) is int and not fits(value):
             raise bad(where, value, need)
         number = float(value)
         if (
@@ -218,7 +223,7 @@ def _boolean(value: Any, where: str) -> bool:
 def _scalar(value: Any, where: str) -> Any:
     if isinstance(value, (dict, list)):
         raise bad(where, value, "give text, a number, true, false or null; flatten what is nested")
-    if type(value) is int and value.bit_length() > 63:
+    if type(value) is int and not fits(value):
         raise bad(where, value, "give a whole number of at most 64 bits, or text")
     if type(value) is float and not math.isfinite(value):
         raise bad(where, value, "give a finite number")

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from schemas.envelope import ACCOUNT, ANONYMOUS, DEAL, LEAD, Envelope
-from schemas.fields import LAST_MS, Shape, bad, instant, missing, subject_id
+from schemas.fields import LAST_MS, Shape, bad, fits, instant, missing, subject_id
 from schemas.vocabulary import DEAL_REOPENED, REOPENED
 
 YEAR_2000_MS = 946_684_800_000
@@ -59,7 +59,7 @@ def settled(
         raise bad("event_id", event_id, _ID_NEED)
     if causation_id is not None and (type(causation_id) is not str or not causation_id):
         raise bad("causation_id", causation_id, _ID_NEED)
-    if source_seq is not None and (type(source_seq) is not int or source_seq.bit_length() > 63):
+    if source_seq is not None and (type(source_seq) is not int or not fits(source_seq)):
         raise bad("source_seq", source_seq, "give a whole number")
     backfill = event.get("backfill", False)
     if backfill is not False and backfill is not True:

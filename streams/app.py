@@ -16,7 +16,7 @@ import faust
 import mode
 from aiokafka.structs import TopicPartition
 
-from streams.clock import clock_at
+from streams.clock import clock_of
 from streams.delivery import Delivery
 from streams.reference import ReferenceReader
 from streams.settings import SIDE_INPUTS, SOURCES, TABLE, Settings
@@ -84,7 +84,7 @@ class App(faust.App):
 def create_app(settings: Settings, topology: Logic) -> App:
     """Wire a worker; to be called on the event loop that will run it."""
     sources = settings.topics.named(*SOURCES)
-    clock = clock_at(settings.fixed_now_ms)
+    clock = clock_of(settings)
     app = App(settings.app_id, **faust_options(settings))
     app.report = logging.getLogger("leadstream")
     app.failed = asyncio.Event()

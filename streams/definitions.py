@@ -17,6 +17,11 @@ def default_text() -> str:
     return (files("processors.definition") / "default.toml").read_text("utf-8")
 
 
+def default_definition() -> Definition:
+    """The packaged default, which also stands in for what another definition leaves out."""
+    return loader.load(default_text(), origin="default.toml")
+
+
 def packaged(name: str) -> str:
     """Text of a definition or mapping that comes with leadstream, such as ``olist/definition.toml``."""
     return (files("streams.sources") / name).read_text("utf-8")
@@ -28,10 +33,10 @@ def base_definition(settings: Settings) -> Definition:
     :raises DefinitionError: with one line per problem; :raises WorkerError: the file cannot be read.
     """
     if not settings.definition:
-        return replace(loader.load(default_text(), origin="default.toml"), effective_at=0)
+        return replace(default_definition(), effective_at=0)
     path = Path(settings.definition)
     try:
         text = path.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as exc:
         raise WorkerError(f"definition {path}: {exc}; set `definition` to a readable TOML file") from exc
-    return replace(loader.load(text, origin=str(path)), effective_at=0)
+    return replace(loader.load(text, origin=str(path), base=default_definition()), effective_at=0)

@@ -37,7 +37,6 @@ from processors.model import (
     Journey,
     Row,
     State,
-    load,
 )
 from processors.scope import Scope
 from processors.subject import base_of, effective, process
@@ -45,24 +44,26 @@ from streams.errors import WorkerError
 from streams.topology import LeadTopology
 
 View = dict[str, Any]
-KINDS = {"lead": b"l", "anonymous": b"a", "deal": b"d", "account": b"c"}
+#: A lead that sales archived waits "until" then (`processors.facts`).
+_ARCHIVED = 1 << 60
+KINDS = {"lead": "l", "anonymous": "a", "deal": "d", "account": "c"}
 _NAMES = {letter: name for name, letter in KINDS.items()}
 
 
-def key_of(kind: str, subject_id: str) -> bytes:
-    return KINDS[kind] + b":" + subject_id.encode()
+def key_of(kind: str, subject_id: str) -> str:
+    return f"{KINDS[kind]}:{subject_id}"
 
 
 class Subject:
-    """One row as of an instant."""
+    """One row as of an instant. The row is taken over: it is folded on."""
 
-    def __init__(self, topology: LeadTopology, key: bytes, data: bytes, as_of: int) -> None:
+    def __init__(self, topology: LeadTopology, key: str, row: Row, as_of: int) -> None:
         """:raises WorkerError: ``as_of`` lies before what the row still remembers one by one."""
-        self.kind, self.id = _NAMES[key[:1]], key[2:].decode()
+        self.kind, self.id = _NAMES[key[:1]], key[2:]
         self.topology = topology
         self.as_of = as_of
-        self.row = load(data)
-        self.scope = topology.scope(key)
+        self.row = row
+        self.scope = topology.scope(key.encode())
         self.items = [e for e in effective(self.row) if e[0] >> 22 <= as_of]
         self.base = base_of(self.row)
         self.state = self._state() if self.kind in ("lead", "anonymous") else new_state()
@@ -211,7 +212,11 @@ class Subject:
         """The next instant at which something happens by itself, and what."""
         s, d = self.state, self.definition
         if s.due == NEVER or self.row.held < s.due:
-            return {"at": self.row.held, "what": "an event that is dated ahead"} if self.row.held < NEVER else None
+            return (
+                {"at": self.row.held, "what": "an event that is dated ahead"}
+                if self.row.held < NEVER
+                else None
+            )
         what = "inactive: no event for so long"
         if s.due == s.cross:
             what = f"the score fades below {_points(d.source.thresholds.down)}"
@@ -219,7 +224,11 @@ class Subject:
             what = "the manual score ends"
         elif h is not None:
             grace = handoff.policy_of(h, self.scope).grace
-            clocks = {h.due_touch + grace: "first touch", h.due_decide + grace: "decision", h.due_meet + grace: "meeting"}
+            clocks = {
+                h.due_touch + grace: "first touch",
+                h.due_decide + grace: "decision",
+                h.due_meet + grace: "meeting",
+            }
             what = f"{clocks[s.due]} is overdue" if s.due in clocks else "the handoff expires"
         return {"at": s.due, "what": what}
 
@@ -238,7 +247,9 @@ class Subject:
             "account": deal.account or None,
             "pipeline": deal.pipeline or None,
             "reopened": deal.reopened,
-            "leads": [{"lead_id": lead, "weight": f"{n}/{of}" if of > 1 else str(n)} for lead, n, of in deal.leads],
+            "leads": [
+                {"lead_id": lead, "weight": f"{n}/{of}" if of > 1 else str(n)} for lead, n, of in deal.leads
+            ],
         }
 
     def _events(self) -> list[View]:
@@ -263,7 +274,13 @@ class Subject:
             **self._standing(),
             "engagement_milli": score,
             "score_rows": [
-                {"rule": r.rule, "why": r.why, "day": iso(r.day), "points_milli": r.points, **self.place(r.position)}
+                {
+                    "rule": r.rule,
+                    "why": r.why,
+                    "day": iso(r.day),
+                    "points_milli": r.points,
+                    **self.place(r.position),
+                }
                 for r in rows
             ],
             "score_rows_sum_milli": sum(r.points for r in rows),
@@ -347,21 +364,22 @@ def next_deadline(h: View) -> tuple[str, int] | None:
     """(clock, due instant) of the next thing that an open handoff waits for; None while it is paused."""
     if h["paused_at"] is not None:
         return None
-    waiting = [(h[c]["due_at"], c) for c in ("first_touch", "decision", "meeting") if h[c] and not h[c]["done_at"]]
+    waiting = [
+        (h[c]["due_at"], c) for c in ("first_touch", "decision", "meeting") if h[c] and not h[c]["done_at"]
+    ]
     return (min(waiting)[1], min(waiting)[0]) if waiting else None
 
 
-def handoffs(topology: LeadTopology, rows: Iterable[tuple[bytes, bytes]], as_of: int, only_open: bool) -> Iterator[View]:
+def handoffs(
+    topology: LeadTopology, rows: Iterable[tuple[str, Row]], as_of: int, only_open: bool
+) -> Iterator[View]:
     """The handoffs of all leads as of an instant, in no order."""
-    for key, data in rows:
-        if key[:1] != b"l":
+    for key, row in rows:
+        if key[:1] != "l" or not row.head.journeys:
             continue
-        row = load(data)
         if only_open and handoff.open_handoff(row.head) is None and row.held > as_of and _settled(row, as_of):
             continue  # time alone opens nothing
-        if not row.head.journeys:
-            continue
-        subject = Subject(topology, key, data, as_of)
+        subject = Subject(topology, key, row, as_of)
         for j in subject.state.journeys:
             for h in j.handoffs:
                 if not only_open or h.outcome == OPEN:
@@ -378,8 +396,9 @@ def _points(milli: int) -> str:
 
 
 def missing(s: State, t: int, d: Compiled) -> list[str]:
-    """What keeps a lead from being qualified, in words; empty where it is, or was and nothing has to happen."""
-    if s.qualified:
+    """What keeps a lead from being qualified, in words; empty where it is, or where sales already works on it."""
+    j = s.journeys[-1] if s.journeys else None
+    if s.qualified or (j is not None and not j.exited and j.at > d.mql):
         return []
     th = d.source.thresholds
     said: list[str] = []
@@ -393,23 +412,37 @@ def missing(s: State, t: int, d: Compiled) -> list[str]:
     for gate in th.gates:
         value = s.attributes.get(gate)
         if not scoring.positive(value):
-            said.append(f"{gate} must be known and positive; it is {'not known' if value is None else repr(value)}")
+            said.append(
+                f"{gate} must be known and positive; it is {'not known' if value is None else repr(value)}"
+            )
     level, raised = scoring.level(s, t, d), scoring.raised(s, t, d)
     by_score = s.fit >= th.fit_min and level >= th.up
     by_hand = raised and s.fit >= th.fit_min_hand_raise
     if not (by_score or by_hand):
         said.append(_ways(s, level, raised, d))
-    elif s.answered and not raised and not s.low and not said:
-        said.append(
-            f"sales has answered: it takes a newer raised hand, or engagement that falls below {_points(th.down)} "
-            f"and rises to {_points(th.up)} again"
-        )
+    if s.answered and not raised:
+        said.append(_rearming(s, t, level, d))
     elif not said:
         said.append("the score suffices; it qualifies at its next event that counts")
     granted, _ = s.consent.get("sales_contact", (True, 0))
     if not granted:
         said.append("it does not want to be contacted by sales: there is no handoff even when it qualifies")
     return said
+
+
+def _rearming(s: State, t: int, level: int, d: Compiled) -> str:
+    """What it takes after an answer (DOMAIN 3)."""
+    th = d.source.thresholds
+    if s.until >= _ARCHIVED:
+        return "sales has closed it: only a newer raised hand brings it back"
+    if s.until > t:
+        return f"sales has sent it back until {iso(d.days.day(s.until))}: before that only a newer raised hand counts"
+    if s.low or level < th.up:
+        return f"sales has answered before: it counts again when engagement rises to {_points(th.up)}"
+    return (
+        f"sales has answered: it takes a newer raised hand, or engagement that falls below {_points(th.down)} and "
+        f"rises to {_points(th.up)} again"
+    )
 
 
 def _ways(s: State, level: int, raised: bool, d: Compiled) -> str:
@@ -423,4 +456,3 @@ def _ways(s: State, level: int, raised: bool, d: Compiled) -> str:
     first = f"{lacking('fit', s.fit, th.fit_min)} and {lacking('engagement', level, th.up)}"
     hand = "a raised hand counts" if raised else f"a raised hand in the last {th.hand_raise_days} days"
     return f"it takes either {first}; or {hand} and {lacking('fit', s.fit, th.fit_min_hand_raise)}"
-

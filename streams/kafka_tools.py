@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, Self
 
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient
-from kafka.errors import KafkaError, UnknownTopicOrPartitionError
+from kafka.errors import KafkaError, KafkaTimeoutError, UnknownTopicOrPartitionError
 from kafka.partitioner.default import murmur2
 
 from streams.settings import Settings
@@ -234,14 +234,20 @@ class Publisher:
         """
         self._raise_failed()
         with _told(self._settings, f"publishing to {message.topic}"):
-            future = self._producer.send(
-                message.topic,
-                value=message.value,
-                key=message.key,
-                headers=list(message.headers),
-                partition=message.partition,
-                timestamp_ms=timestamp_ms,
-            )
+            try:
+                future = self._producer.send(
+                    message.topic,
+                    value=message.value,
+                    key=message.key,
+                    headers=list(message.headers),
+                    partition=message.partition,
+                    timestamp_ms=timestamp_ms,
+                )
+            except KafkaTimeoutError as error:
+                raise KafkaToolError(
+                    f"{message.topic}: {self._settings.bootstrap} knows no such topic, or has no leader for it; "
+                    f"`leadstream topics create` makes it, `leadstream doctor` looks further"
+                ) from error
         future.add_callback(self._acknowledge)
         future.add_errback(lambda error, topic=message.topic: self._failed.append((topic, error)))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import mode
@@ -44,6 +45,7 @@ class ReferenceReader(mode.Service):
         self._ends: dict[TopicPartition, int] = {}
         self._at_end = asyncio.Event()
         self._finished = asyncio.Event()
+        self._finished.set()
         self.records = 0
 
     @property
@@ -55,9 +57,13 @@ class ReferenceReader(mode.Service):
         """Return when everything was read that was there at the start."""
         await self._at_end.wait()
 
+    async def on_start(self) -> None:
+        self._finished.clear()
+
     async def on_stop(self) -> None:
         # Cancelling aiokafka inside a poll breaks its stop; let the poll end.
-        await self._finished.wait()
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._finished.wait(), 1.0)
 
     @mode.Service.task  # type: ignore[untyped-decorator] # mode is untyped here
     async def _read(self) -> None:

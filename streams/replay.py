@@ -12,20 +12,25 @@ import re
 import shutil
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
-from msgspec import Struct
+from msgspec import Struct, field
 
+from processors import figures
 from processors.definition.model import Definition
+from processors.figures import Contribution
+from processors.period import Period
+from processors.report import Value, report
 from schemas.codec import decode
 from schemas.envelope import ACCOUNT, DEAL, Envelope, Malformed
 from schemas.vocabulary import EVENTS, MARKET, OF_FAMILY, REFERENCE
 from streams.dead_letters import PREFIX
 from streams.driver import Driver
 from streams.settings import Settings
+from streams.state_reader import figures_of_rows, loaded
 from streams.topology import AHEAD_MS, LeadTopology
 from streams.work import Message, Record
 
@@ -57,12 +62,13 @@ class Replayed(Struct):
     lines: int = 0
     accepted: int = 0
     later: int = 0
-    types: Counter[str] = Counter()
-    dead: Counter[str] = Counter()
+    types: Counter[str] = field(default_factory=Counter)
+    dead: Counter[str] = field(default_factory=Counter)
     examples: list[Refused] = []
     market: list[Envelope] = []
     reference: list[Envelope] = []
-    outputs: Counter[str] = Counter()
+    outputs: Counter[str] = field(default_factory=Counter)
+    _totals: Contribution | None = None
 
     @property
     def topology(self) -> LeadTopology:
@@ -71,6 +77,28 @@ class Replayed(Struct):
     def rows(self) -> Iterator[tuple[bytes, bytes]]:
         """All rows, as the changelog would have them."""
         return self.driver.all_rows()
+
+    @property
+    def unfolded(self) -> int:
+        """How often the fold of a subject failed; what it held is missing."""
+        return self.topology.counts["fold_errors",]
+
+    @property
+    def totals(self) -> Contribution:
+        """What all rows add to the figures, exact: with days, months and distributions."""
+        if self._totals is None:
+            self._totals = figures_of_rows(loaded(self.rows()), self.topology, self.as_of)
+        return self._totals
+
+    def report(
+        self, *, by: Sequence[str] = (), period: Period | None = None, only: Iterable[str] = ()
+    ) -> list[Value]:
+        """The figures as of the replay's instant."""
+        definitions = self.topology.definitions
+        return report(
+            self.totals, definitions[-1], self.as_of, by=by, period=period, only=only,
+            names=figures.stage_names(definitions),
+        )  # fmt: skip
 
 
 def file_lines(path: Path) -> Lines:
@@ -173,6 +201,7 @@ def replay(
     driver.now_ms = max(driver.now_ms, done.as_of)
     driver.run()
     driver.catch_up()
+    done.examples.sort()
     if progress is not None:
         progress(found.lines, found.lines)
     for key, n in topology.counts.items():
@@ -195,7 +224,9 @@ def _facts_of(text: bytes, done: Replayed, latest: int | None) -> Envelope | Non
         raise Malformed("bad_subject", f"{e.type} is no known type and has no lead, visitor, deal or account")
     if latest is not None and e.occurred_at > latest + AHEAD_MS:
         hours = (e.occurred_at - latest) // 3_600_000
-        raise Malformed("too_far", f"occurred_at lies {hours} hours ahead; check the clock of {e.source_system}")
+        raise Malformed(
+            "too_far", f"occurred_at lies {hours} hours ahead; check the clock of {e.source_system}"
+        )
     if done.as_of and e.occurred_at > done.as_of:
         done.later += 1
         return None
@@ -234,7 +265,9 @@ class _Offline(Driver):
     def take(self, e: Envelope, number: int, text: bytes) -> None:
         """Put an event where its publisher would have put it."""
         p = self.topology.partition_of(e.subject_id)
-        topic = self._topic_of.get(e.type) or self._unknown.get(e.subject_kind, self.topology.settings.topics.lead)
+        topic = self._topic_of.get(e.type) or self._unknown.get(
+            e.subject_kind, self.topology.settings.topics.lead
+        )
         self._pending[p].append(Record(topic, p, number, _recorded_at(e), e.subject_id.encode(), text))
 
     def settle(self, now_ms: int) -> None:

@@ -8,11 +8,13 @@ are all made from it.
 from __future__ import annotations
 
 import difflib
+import fcntl
 import os
 import re
 import tomllib
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from fractions import Fraction
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, get_type_hints
 
@@ -21,9 +23,14 @@ from msgspec import Meta, Struct
 
 ENV_PREFIX = "LEADSTREAM_"
 CONFIG_ENV = "LEADSTREAM_CONFIG"
-#: Variables of the family that are not settings: where the file is, where the local Kafka is kept.
-_NOT_SETTINGS = (CONFIG_ENV, "LEADSTREAM_CACHE")
+#: Variables of the family that are not settings: where the file is, where the local Kafka is kept, where
+#: the real data for tests lie.
+_NOT_SETTINGS = (CONFIG_ENV, "LEADSTREAM_CACHE", "LEADSTREAM_DATA")
 DEFAULT_FILE = "leadstream.toml"
+#: Settings of the demo that runs in this folder, used where nothing else is configured; the demo holds a
+#: lock as long as it lives, so that the settings of one that was killed mislead nobody.
+DEMO_FILE = Path(".leadstream/demo.toml")
+DEMO_LOCK = Path(".leadstream/demo.lock")
 TABLE = "subjects"
 MASK = "********"
 
@@ -35,6 +42,7 @@ SIDE_INPUTS = ("market", "reference")
 ALL_OUTPUTS = ("stage_changes", "handoffs", "sla", "nurture", "handovers", "restatements", "dead_letters")
 
 _NAME = re.compile(r"[A-Za-z0-9._-]*")
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class SettingsError(Exception):
@@ -110,7 +118,11 @@ class Settings(Struct, frozen=True, kw_only=True):
     ] = 1
     min_isr: Annotated[int, _doc("min.insync.replicas of created topics; 2 in production", ge=1, le=15)] = 1
     clock: Annotated[
-        str, _doc('"wall", or "fixed:2026-11-22T10:00:00Z" for imports and comparisons at one instant')
+        str,
+        _doc(
+            '"wall"; "fixed:2026-11-22T10:00:00Z" for imports and comparisons at one instant; for simulations '
+            '"scaled:START@WALLxFACTOR": START when the wall clock shows WALL (both ISO), then FACTOR times as fast'
+        ),
     ] = "wall"
     definition: Annotated[
         str, _doc("Path of a definition (TOML); empty: the packaged default. Published ones come on top")
@@ -199,8 +211,15 @@ class Settings(Struct, frozen=True, kw_only=True):
 
     @property
     def fixed_now_ms(self) -> int | None:
-        """The instant of a fixed clock (epoch ms), None for the wall clock."""
-        return None if self.clock == "wall" else _instant_ms(self.clock.removeprefix("fixed:"))
+        """The instant of a fixed clock (epoch ms), None for another clock."""
+        kind, _, text = self.clock.partition(":")
+        return _instant_ms(text) if kind == "fixed" else None
+
+    @property
+    def scale(self) -> Scale | None:
+        """How a scaled clock runs, None for another clock."""
+        kind, _, text = self.clock.partition(":")
+        return _scale(text) if kind == "scaled" else None
 
     def security(self) -> dict[str, str]:
         """Security options of kafka-python (aiokafka takes the same names, but an ssl_context)."""
@@ -212,6 +231,14 @@ class Settings(Struct, frozen=True, kw_only=True):
         if self.security_protocol.endswith("SSL") and self.ssl_cafile:
             options["ssl_cafile"] = self.ssl_cafile
         return options
+
+
+class Scale(NamedTuple):
+    """A clock that shows ``start_ms`` at ``wall_start_ms`` and then runs ``factor`` times as fast as the wall's."""
+
+    start_ms: int
+    wall_start_ms: int
+    factor: Fraction
 
 
 class Field(NamedTuple):
@@ -258,6 +285,8 @@ def fields() -> tuple[Field, ...]:
 def load(path: Path | None = None, environ: Mapping[str, str] | None = None) -> Settings:
     """Settings from a file (``path``, else LEADSTREAM_CONFIG, else ./leadstream.toml) and the environment.
 
+    Where there is neither, those of the demo that runs in this folder.
+
     :raises SettingsError: unknown names and bad values, all of them, one line each.
     """
     return load_with_origin(path, environ).settings
@@ -266,9 +295,11 @@ def load(path: Path | None = None, environ: Mapping[str, str] | None = None) -> 
 def load_with_origin(path: Path | None = None, environ: Mapping[str, str] | None = None) -> Loaded:
     """As `load`, and where each value came from."""
     env = os.environ if environ is None else environ
-    file, table = _read_file(path, env)
     by_name = {field.name: field for field in fields()}
     by_env = {field.env: field for field in by_name.values()}
+    file, table = _read_file(path, env)
+    if file is None and environ is None and by_env.keys().isdisjoint(env) and demo_runs():
+        file, table = _read_file(DEMO_FILE, env)
     values: dict[str, Any] = {}
     origin = dict.fromkeys(by_name, "default")
     mistakes: list[str] = []
@@ -294,6 +325,20 @@ def load_with_origin(path: Path | None = None, environ: Mapping[str, str] | None
         if not mistakes:
             return Loaded(settings, origin, file)
     raise SettingsError("\n".join(mistakes))
+
+
+def demo_runs() -> bool:
+    """Whether a demo runs in this folder, and is so far that there is something to connect to."""
+    if not DEMO_FILE.is_file():
+        return False
+    try:
+        with DEMO_LOCK.open("rb") as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False
 
 
 def shown(field: Field, settings: Settings) -> object:
@@ -338,17 +383,8 @@ def _advice(name: str, known: Mapping[str, object]) -> str:
 
 def _contradictions(settings: Settings) -> list[str]:
     found = []
-    if settings.clock != "wall":
-        prefix, _, text = settings.clock.partition(":")
-        try:
-            if prefix != "fixed":
-                raise ValueError(text)
-            _instant_ms(text)
-        except ValueError:
-            found.append(
-                f'clock = {settings.clock!r}: write "wall", or "fixed:" and an ISO instant with its zone, '
-                f'e.g. "fixed:2026-11-22T10:00:00Z"'
-            )
+    if problem := _clock_problem(settings.clock):
+        found.append(f"clock = {settings.clock!r}: {problem}")
     if settings.min_isr > settings.replication:
         found.append(
             f"min_isr = {settings.min_isr} is more than replication = {settings.replication}: "
@@ -374,8 +410,37 @@ def _contradictions(settings: Settings) -> list[str]:
     return found
 
 
+def _clock_problem(clock: str) -> str:
+    """What is wrong with a clock and how to write it; "" if nothing is."""
+    kind, _, text = clock.partition(":")
+    try:
+        if kind == "fixed":
+            _instant_ms(text)
+        elif kind == "scaled":
+            _scale(text)
+        elif clock != "wall":
+            return 'write "wall", "fixed:" and an ISO instant, or "scaled:START@WALLxFACTOR"'
+    except ValueError as error:
+        example = "fixed:2026-11-22T10:00:00Z"
+        if kind == "scaled":
+            example = "scaled:2026-11-23T08:00:00Z@2026-11-22T10:00:00Zx600"
+        return f'{error}; write each ISO instant with its zone, e.g. "{example}"'
+    return ""
+
+
+def _scale(text: str) -> Scale:
+    """:raises ValueError: it is not START@WALLxFACTOR."""
+    start, at, rest = text.partition("@")
+    wall, by, factor = rest.rpartition("x")
+    if not at or not by:
+        raise ValueError(f"{text!r} is not START@WALLxFACTOR")
+    if not re.fullmatch(r"\d{1,6}(\.\d{1,6})?", factor) or not (scale := Fraction(factor)):
+        raise ValueError(f"the factor {factor!r} is not a number above 0 and below 1000000")
+    return Scale(_instant_ms(start), _instant_ms(wall), scale)
+
+
 def _instant_ms(text: str) -> int:
     instant = datetime.fromisoformat(text)
     if instant.tzinfo is None:
-        raise ValueError("an instant needs its zone")
-    return int(instant.astimezone(UTC).timestamp() * 1000)
+        raise ValueError(f"the instant {text!r} has no zone")
+    return (instant - _EPOCH) // timedelta(milliseconds=1)

@@ -160,7 +160,7 @@ class Task:
         self._on_change = on_change
         self._wake = asyncio.Event()
         self._positioned = asyncio.Event()
-        self._closing = False
+        self._closing = asyncio.Event()
         self._for_good = False
         self._patient_until: float | None = None
         self._idle_commit_at: float | None = None
@@ -181,7 +181,7 @@ class Task:
 
     def wants(self, topic: str) -> bool:
         """Rows are there, and there is room for records of this topic."""
-        return self.ready and not self._closing and self.inputs[topic].waiting < self._full
+        return self.ready and not self._closing.is_set() and self.inputs[topic].waiting < self._full
 
     def put(self, topic: str, batch: Batch, after: int) -> None:
         self.inputs[topic].put(batch, after)
@@ -190,7 +190,7 @@ class Task:
 
     def close(self, *, for_good: bool) -> None:
         """`run` ends after the transaction in hand; what waits stays in Kafka."""
-        self._closing = True
+        self._closing.set()
         self._for_good |= for_good
         self._wake.set()
         self._positioned.set()
@@ -200,13 +200,13 @@ class Task:
     async def run(self) -> None:
         """Until closed. Whatever it raises must end the process."""
         await self._positioned.wait()
-        if self._closing:
+        if self._closing.is_set():
             return
         self._topology.opened(self.number, PartitionRows(self._rows.rows))
         self.ready = True
         self._on_change()
         try:
-            while not self._closing:
+            while not self._closing.is_set():
                 if not self.live and self._caught_up():
                     await self._go_live()
                 fired = await self._fire_if_due()
@@ -237,18 +237,18 @@ class Task:
         return bool(work.rows or work.messages) or self._topology.next_due(self.number, self.live) != due
 
     async def _fire(self, now_ms: int) -> Work:
-        started = time.perf_counter()
+        started = time.thread_time()
         work = self._topology.due(self.number, now_ms, self.live, self._timers.size)
-        self._timers.spent(time.perf_counter() - started, len(work.rows))
+        self._timers.spent(time.thread_time() - started, len(work.rows))
         await self._store(work)
         return work
 
     async def _fold_what_waits(self) -> bool:
         records = self._take()
         if records:
-            started = time.perf_counter()
+            started = time.thread_time()
             work = self._topology.batch(self.number, records, self._clock.now_ms(), self.live)
-            self._batch.spent(time.perf_counter() - started, len(records))
+            self._batch.spent(time.thread_time() - started, len(records))
             await self._store(work)
             return True
         if self._offsets():

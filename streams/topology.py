@@ -28,8 +28,10 @@ from processors.scope import Scope
 from processors.subject import Refused, Told
 from schemas.codec import ce_headers, decode, encode
 from schemas.envelope import Envelope, Malformed
-from streams import inbox
+from streams import inbox, metrics
+from streams.clock import clock_of
 from streams.dead_letters import dead_letter
+from streams.definitions import base_definition, default_definition
 from streams.settings import Settings
 from streams.work import Message, Record, Rows, SourceRecord, Work
 
@@ -94,7 +96,9 @@ class LeadTopology:
             names.stage_changes, names.handoffs, names.sla, names.nurture, names.handovers, names.restatements,
         )  # fmt: skip
         self.input_names = tuple(self.inputs)
-        self.reference = Reference(definition)
+        #: In a simulation publishers stamp their records with a time that is not its own.
+        self.recorded_at = clock_of(settings).at
+        self.reference = Reference(definition, defaults=default_definition())
         self.definitions: tuple[Compiled, ...] = (compile_definition(definition),)
         self.counts: Counter[tuple[str, ...]] = Counter()
         self._parts: dict[int, Partition] = {}
@@ -111,7 +115,8 @@ class LeadTopology:
             if record.value is None:
                 continue
             try:
-                found.append((decode(record.value, record.headers or (), key=record.key), record.timestamp))
+                envelope = decode(record.value, record.headers or (), key=record.key)
+                found.append((envelope, self.recorded_at(record.timestamp)))
             except Malformed as exc:
                 self.counts["reference_refused", exc.code] += 1
                 log.error("%s %d/%d: %s", record.topic, record.partition, record.offset, exc.detail)
@@ -232,6 +237,10 @@ class LeadTopology:
     def totals_by_partition(self) -> dict[int, Contribution]:
         return {n: part.totals for n, part in self._parts.items()}
 
+    def exposition(self) -> str:
+        """The funnel's part of ``/metrics``."""
+        return metrics.exposition(self)
+
 
 def _no_history() -> tuple[None, list[ledger.Item]]:
     return None, []
@@ -302,17 +311,18 @@ class _Batch:
         if home != self.partition:
             self._forward(record, e, home)
             return None
+        recorded_at = self.topology.recorded_at(record.timestamp)
         if not forwarded:
             self.count("events", e.type if e.known else "(unknown)")
             if not e.known:
                 self.count("unknown_type", self.topology.input_names[n])
             if e.unknown_fields:
                 self.count("unknown_fields", e.type if e.known else "(unknown)")
-            skew = e.occurred_at - record.timestamp
+            skew = e.occurred_at - recorded_at
             if skew > 60_000:
                 self.count("skewed", e.source_system or figures.EMPTY)
         return from_envelope(
-            e, record.timestamp, n, record.partition, record.offset,
+            e, recorded_at, n, record.partition, record.offset,
             self.topology.reference.priority_of(e.source_system), _canonical(e),
         )  # fmt: skip
 
@@ -440,6 +450,4 @@ def _canonical(e: Envelope) -> Callable[[], bytes]:
 
 def build(settings: Settings) -> LeadTopology:
     """The topology of a worker, with the definition that its settings name."""
-    from streams.definitions import base_definition
-
     return LeadTopology(settings, base_definition(settings))

@@ -5,7 +5,7 @@ Nothing here knows Kafka's clients, so the in-process driver and the real worker
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 Headers = Sequence[tuple[str, bytes]]
@@ -14,13 +14,26 @@ Headers = Sequence[tuple[str, bytes]]
 class SourceRecord(Protocol):
     """What is read of a consumed record (aiokafka's ConsumerRecord has all of it)."""
 
-    topic: str
-    partition: int
-    offset: int
-    timestamp: int
-    key: bytes | None
-    value: bytes | None
-    headers: Headers
+    @property
+    def topic(self) -> str: ...
+
+    @property
+    def partition(self) -> int: ...
+
+    @property
+    def offset(self) -> int: ...
+
+    @property
+    def timestamp(self) -> int: ...
+
+    @property
+    def key(self) -> bytes | None: ...
+
+    @property
+    def value(self) -> bytes | None: ...
+
+    @property
+    def headers(self) -> Headers: ...
 
 
 class Record(NamedTuple):
@@ -62,7 +75,7 @@ class Rows(Protocol):
 
     def get(self, key: bytes) -> bytes | None: ...
 
-    def items(self) -> "Sequence[tuple[bytes, bytes]]": ...
+    def items(self) -> Iterable[tuple[bytes, bytes]]: ...
 
 
 class Topology(Protocol):

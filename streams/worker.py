@@ -14,21 +14,12 @@ from aiokafka.errors import KafkaError
 
 from streams.app import App, Logic, create_app
 from streams.errors import WorkerError
+from streams.logs import set_up_logging
 from streams.settings import Settings
 
 #: An orchestrator's patience is about 5 s; what is not stopped by then is cut off.
 STOP_S = 4.5
 CRASH_STOP_S = 3.0
-
-#: mode logs the life of a service under the name of its module.
-_SERVICES = (
-    "streams.app",
-    "streams.reference",
-    "streams.table",
-    "streams.transport",
-    "streams.watchdog",
-    "streams.web.side",
-)
 
 log = logging.getLogger("leadstream")
 
@@ -43,13 +34,15 @@ def run(settings: Settings, topology: Logic | None = None) -> int:
         from streams.topology import build
 
         topology = build(settings)
-    code = asyncio.run(_serve(settings, topology))
+    cut_off = CutOff()
+    code = asyncio.run(_serve(settings, topology, cut_off))
+    cut_off.cancel()
     if any(not thread.daemon for thread in threading.enumerate() if thread is not threading.main_thread()):
-        _cut_off(code)  # a client's thread hangs: the interpreter would wait for it for ever
+        _end(code)  # a client's thread hangs: the interpreter would wait for it for ever
     return code
 
 
-async def _serve(settings: Settings, topology: Logic) -> int:
+async def _serve(settings: Settings, topology: Logic, cut_off: CutOff) -> int:
     loop = asyncio.get_running_loop()
     asked = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -67,7 +60,7 @@ async def _serve(settings: Settings, topology: Logic) -> int:
         log.info("stopping")
     else:
         _report(error, settings.log_level)
-    _arm(STOP_S if error is None else CRASH_STOP_S)
+    cut_off.after(STOP_S if error is None else CRASH_STOP_S)
     try:
         await app.stop()
     except Exception as trouble:  # noqa: BLE001 (the end of a broken process is what was reported already)
@@ -115,37 +108,27 @@ def _name(error: BaseException) -> str:
     return type(error).__name__
 
 
-def _arm(seconds: float) -> None:
-    """Cut the process off if the stop hangs; what was in hand is aborted and processed again."""
+class CutOff:
+    """Ends the process if its stop hangs; what was in hand is aborted and processed again."""
 
-    def late() -> None:
-        log.error("the stop took longer than %.1f s and was cut off; nothing is lost", seconds)
-        _cut_off(1)
+    def __init__(self) -> None:
+        self._timer: threading.Timer | None = None
 
-    timer = threading.Timer(seconds, late)
-    timer.daemon = True
-    timer.start()
+    def after(self, seconds: float) -> None:
+        def late() -> None:
+            log.error("the stop took longer than %.1f s and was cut off; nothing is lost", seconds)
+            _end(1)
+
+        self._timer = threading.Timer(seconds, late)
+        self._timer.daemon = True
+        self._timer.start()
+
+    def cancel(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
 
 
-def _cut_off(code: int) -> None:
+def _end(code: int) -> None:
     logging.shutdown()
     sys.stdout.flush()
     os._exit(code)
-
-
-def set_up_logging(level: str) -> None:
-    """Plain lines on stderr. The libraries are heard only with ``debug``, except for Kafka's errors."""
-    debug = level == "debug"
-    logging.basicConfig(
-        level=level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s", force=True
-    )
-    libraries: tuple[tuple[str, int], ...] = (
-        # They tell of each rebalance and crash with tracebacks; the worker tells it in one line.
-        *((name, logging.CRITICAL) for name in ("faust", "mode", "asyncio", *_SERVICES)),
-        ("aiokafka.consumer.group_coordinator", logging.CRITICAL),
-        # Refused connections and logins show their cause only here.
-        ("aiokafka", logging.ERROR),
-        ("aiohttp", logging.ERROR),
-    )
-    for name, quiet in libraries:
-        logging.getLogger(name).setLevel(logging.INFO if debug else quiet)

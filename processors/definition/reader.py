@@ -274,7 +274,9 @@ class Table:
         if value is None:
             return None
         if not isinstance(value, Mapping):
-            self.wrong(key, f"{key} must be a table, not {quote(value)}", f"write a section [{key}]")
+            self.wrong(
+                key, f"{key} must be a table, not {quote(value)}", f"write a section [{self._section(key)}]"
+            )
             return None
         return Table(self.problems, (*self.path, key), value)
 
@@ -285,7 +287,9 @@ class Table:
             return None
         if not isinstance(value, list) or not all(isinstance(item, Mapping) for item in value):
             self.wrong(
-                key, f"{key} must be a list of tables, not {quote(value)}", f"write sections [[{key}]]"
+                key,
+                f"{key} must be a list of tables, not {quote(value)}",
+                f"write sections [[{self._section(key)}]]",
             )
             return []
         return [Table(self.problems, (*self.path, key, n), item) for n, item in enumerate(value)]
@@ -300,6 +304,9 @@ class Table:
             else:
                 todo = suggest(key, self._asked, "keys here")
             self.wrong(key, f'there is no key "{key}" here', todo)
+
+    def _section(self, key: str) -> str:
+        return ".".join(part for part in (*self.path, key) if isinstance(part, str))
 
     def _absent(self, key: str, default: _T | None, fallback: _T, example: str) -> _T:
         if default is not None:

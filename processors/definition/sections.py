@@ -374,7 +374,7 @@ def reasons(tables: list[Table]) -> dict[tuple[str, str], Reason]:
             label=t.text("label", ""),
         )
         t.close()
-        if t.has("after_days") and action != "recycle":
+        if t.has("after_days") and t.values.get("action", "archive") in ("archive", "disqualify"):
             t.wrong(
                 "after_days", f"after_days says nothing with action {quote(action)}", "remove it, or recycle"
             )

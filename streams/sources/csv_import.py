@@ -33,12 +33,10 @@ from __future__ import annotations
 
 import csv
 import difflib
-import math
 import re
 import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
-from decimal import Decimal, InvalidOperation
+from decimal import InvalidOperation
 from fnmatch import fnmatchcase
 from importlib.resources import files
 from pathlib import Path
@@ -47,6 +45,7 @@ from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from processors.definition.lines import Lines
+from streams.sources.csv_cells import CONVERTERS, minor_units, time_ms, why
 
 Event = dict[str, Any]
 
@@ -61,12 +60,7 @@ _COLUMN = ("column", "type", "format", "zone", "map", "otherwise", "empty", "def
 _SUBJECT = ("lead_id", "anonymous_id", "deal_id", "account_id")
 _TYPES = ("text", "integer", "number", "boolean", "minor_units", "time")
 _EMPTY = ("omit", "keep", "null", "error")
-_BOOLEANS = dict.fromkeys(("true", "t", "yes", "y", "1"), True) | dict.fromkeys(
-    ("false", "f", "no", "n", "0"), False
-)
 _CONDITION = re.compile(r"(?P<no>!?)(?P<column>.+?)(?:\s+(?P<op>!?=)\s*(?P<text>.*))?")
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MS = timedelta(milliseconds=1)
 
 
 class MappingError(Exception):
@@ -365,7 +359,7 @@ class _Compiler:
             try:
                 return convert(text)
             except (ValueError, OverflowError, InvalidOperation) as error:
-                raise _CellError(name, f"{text!r}: {_why(kind, node, error)}") from None
+                raise _CellError(name, f"{text!r}: {why(kind, node, error)}") from None
 
         return make
 
@@ -382,9 +376,9 @@ class _Compiler:
         def make(row: _Row) -> Any:
             text = template(row)
             try:
-                return text if isinstance(text, _Absent) else _time_ms(text, "iso", zone)
+                return text if isinstance(text, _Absent) else time_ms(text, "iso", zone)
             except (ValueError, OverflowError) as error:
-                raise _CellError("", f"{text!r}: {_why('time', {}, error)}") from None
+                raise _CellError("", f"{text!r}: {why('time', {}, error)}") from None
 
         return make
 
@@ -403,13 +397,13 @@ class _Compiler:
                 raise self._m._wrong((*path, option), f'is for type = "{of}"')
         if kind == "time":
             pattern, zone = node.get("format", "iso"), self._zone(path, node)
-            return lambda text: _time_ms(text, pattern, zone)
+            return lambda text: time_ms(text, pattern, zone)
         if kind == "minor_units":
             digits = node.get("digits", 2)
             if not isinstance(digits, int) or not 0 <= digits <= 4:
                 raise self._m._wrong((*path, "digits"), "is a number from 0 to 4")
-            return lambda text: _minor_units(text, digits)
-        return _CONVERTERS[kind]
+            return lambda text: minor_units(text, digits)
+        return CONVERTERS[kind]
 
     def _zone(self, path: _Path, node: Mapping[str, Any]) -> ZoneInfo:
         name = node.get("zone", self._m.default("zone") or "UTC")
@@ -478,54 +472,3 @@ def _columns(header: Sequence[str], file: str) -> dict[str, int]:
 
 def _constant(value: object) -> _Value:
     return lambda _row: value
-
-
-def _time_ms(text: str, pattern: str, zone: ZoneInfo) -> int:
-    """Epoch ms. A local time that happened twice is the first; one that was skipped counts on from before."""
-    text = text.strip()
-    if pattern == "epoch_ms":
-        return int(text)
-    if pattern == "epoch_s":
-        return int(Decimal(text) * 1000)
-    when = datetime.fromisoformat(text) if pattern == "iso" else datetime.strptime(text, pattern)  # noqa: DTZ007
-    if when.tzinfo is None:  # what neither the text nor the pattern names
-        when = when.replace(tzinfo=zone)
-    return (when.astimezone(UTC) - _EPOCH) // _MS
-
-
-def _minor_units(text: str, digits: int) -> int:
-    scaled = Decimal(text.strip()).scaleb(digits)
-    if scaled != scaled.to_integral_value():
-        raise ValueError(f"more than {digits} digits after the point")
-    return int(scaled)
-
-
-def _number(text: str) -> float:
-    number = float(text)
-    if not math.isfinite(number):
-        raise ValueError("not finite")
-    return number
-
-
-def _boolean(text: str) -> bool:
-    known = _BOOLEANS.get(text.strip().lower())
-    if known is None:
-        raise ValueError("neither true nor false")
-    return known
-
-
-_CONVERTERS: Mapping[str, Callable[[str], Any]] = {
-    "text": str,
-    "integer": int,
-    "number": _number,
-    "boolean": _boolean,
-}
-
-
-def _why(kind: str, node: Mapping[str, Any], error: Exception) -> str:
-    if kind == "time":
-        pattern = node.get("format", "iso")
-        return f"is no time of format {pattern!r}" + (" (write `format`)" if "format" not in node else "")
-    if kind == "minor_units":
-        return f"is no amount: {error}" if isinstance(error, ValueError) else "is no amount"
-    return f"is no {kind}" + (" (true, yes, 1, false, no, 0)" if kind == "boolean" else "")

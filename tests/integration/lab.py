@@ -12,10 +12,11 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterable
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
-from confluent_kafka import Consumer, Message, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaException, Message, Producer, TopicPartition
 
 from streams.settings import ALL_OUTPUTS, SIDE_INPUTS, SOURCES, Settings
 from streams.table import VERSION_BYTES
@@ -148,7 +149,7 @@ class Lab:
             dead = [worker for worker in workers if not worker.alive]
             assert not dead, f"{dead[0].name} has ended: {dead[0].lines()[-3:]}"
             owned = [worker.partitions() for worker in workers]
-            return all(owned) and sorted(sum(owned, [])) == list(range(self.settings.partitions))
+            return all(owned) and sorted(chain.from_iterable(owned)) == list(range(self.settings.partitions))
 
         eventually(all_owned, timeout, f"{[worker.name for worker in workers]} own all partitions")
 
@@ -211,7 +212,7 @@ class Lab:
         return found
 
     def lag(self) -> int:
-        """Offsets of all sources that the group has not committed."""
+        """Offsets of all sources that the group has not committed; -1: cannot be told now."""
         consumer = Consumer({"bootstrap.servers": self.settings.bootstrap, "group.id": self.settings.app_id})
         tps = [
             TopicPartition(topic, p)
@@ -219,7 +220,11 @@ class Lab:
             for p in range(self.settings.partitions)
         ]
         behind = 0
-        for done in consumer.committed(tps, 10):
+        try:
+            committed = consumer.committed(tps, 10)
+        except KafkaException:  # the coordinator of a young broker is not there yet
+            return -1
+        for done in committed:
             begin, end = consumer.get_watermark_offsets(TopicPartition(done.topic, done.partition))
             behind += end - (done.offset if done.offset >= 0 else begin)
         consumer.close()
@@ -253,5 +258,3 @@ class Lab:
             else:
                 rows[key] = value[VERSION_BYTES:]
         return Stored({key[2:]: decode(row) for key, row in rows.items()}, stale)
-
-

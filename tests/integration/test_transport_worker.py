@@ -32,12 +32,14 @@ def test_everything_is_folded_once_and_a_clean_stop_leaves_no_lag(lab: Lab) -> N
     worker = lab.start()
     lab.wait_ready()
     lab.wait_idle()
-    assert worker.metric("toy_learned") == 3
+    assert worker.metric("toy_learned") == 3, "read before the worker was ready"
     assert worker.metric("toy_catching_up") == 6_000
 
     lab.send((fields[i % 3], f"lead-{i % 500}", f"{i}>other-{i % 70}") for i in range(6_000, 7_000))
     eventually(lambda: worker.metric("toy_seen") == 8_000, what="forwards have come by the inbox")
     assert worker.metric("toy_catching_up") == 6_000, "the task was live"
+    lab.send([("reference", "a", "4")])
+    eventually(lambda: worker.metric("toy_learned") == 4, what="reference data is followed")
     assert worker.metric("leadstream_transport_live_partitions") == 4
     assert worker.metric("leadstream_transport_records_total") == 8_000
     eventually(lambda: worker.metric("leadstream_transport_lag_records") == 0, what="no lag in the metrics")
@@ -74,7 +76,7 @@ def test_log_is_plain_and_quiet(lab: Lab) -> None:
 
 def test_rows_come_back_from_the_changelog_and_deleted_ones_do_not(lab: Lab) -> None:
     lab.create_topics()
-    lab.start("a")
+    lab.start("a", instance_id="one")  # static membership: who comes back need not wait for the session
     lab.wait_ready()
     lab.send(("lead", f"lead-{i}", "1") for i in range(1_000))
     lab.send(("lead", f"lead-{i}", "2!") for i in range(100))
@@ -82,7 +84,7 @@ def test_rows_come_back_from_the_changelog_and_deleted_ones_do_not(lab: Lab) -> 
     lab.wait_idle()
     lab.workers["a"].kill()
 
-    worker = lab.start("b")
+    worker = lab.start("b", instance_id="one")
     lab.wait_ready("b")
     assert worker.metric("toy_opened_rows") == 950
     lab.send(("lead", f"lead-{i}", "4") for i in range(0, 1_000, 3))
@@ -99,15 +101,15 @@ def test_rows_come_back_from_the_changelog_and_deleted_ones_do_not(lab: Lab) -> 
 
 def test_timers_fire_once_on_idle_partitions_and_survive_a_kill(lab: Lab) -> None:
     lab.create_topics()
-    lab.start("a")
+    lab.start("a", instance_id="one")
     lab.wait_ready()
-    soon = int(time.time() * 1000) + 3_000
-    later = soon + 8_000
+    soon = int(time.time() * 1000) + 1_500
+    later = soon + 3_000
     lab.send(("lead", f"lead-{i}", f"1@{soon if i % 2 else later}") for i in range(400))
     lab.wait_idle()
     eventually(lambda: len(lab.said(lab.topics.sla)) == 200, what="first breaches")
     lab.workers["a"].kill()
-    worker = lab.start("b")
+    worker = lab.start("b", instance_id="one")
     eventually(lambda: len(lab.said(lab.topics.sla)) == 400, what="all breaches")
     assert worker.stop()[0] == 0
     said = Counter(key for key, _ in lab.said(lab.topics.sla))

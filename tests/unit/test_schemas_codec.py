@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 from schemas import codec
 from schemas.codec import Codec
 from schemas.envelope import Envelope, Malformed
-from schemas.registry import EVENT, Schema, Snapshot, packaged
+from schemas.registry import EVENT, FileRegistry, Schema, Snapshot, assign_ids, packaged
 from tests.unit.schemas_samples import EVENTS, NOW_MS, OUTPUTS, avro, event, payloads
+from tests.unit.test_schemas_registry import copied
 
 PAGE = {"url": "https://example.org/", "utm": {"utm_source": "news"}}
 CODES = {
@@ -205,6 +206,14 @@ def test_times_may_be_iso_or_ms_and_without_zone_are_utc(time: object) -> None:
 
 def test_a_day_is_its_first_instant() -> None:
     assert decoded(page(occurred_at="2026-11-22")).occurred_at == NOW_MS - 10 * 3_600_000
+
+
+@pytest.mark.parametrize("number", [-(2**63), 2**63 - 1])
+def test_the_largest_and_smallest_numbers_of_avro_are_taken(number: int) -> None:
+    wire = event("attributes_changed", {"fields": {"n": number}}) | {"source_seq": number}
+
+    assert codec.decode(codec.encode_event(wire), ()) == decoded(wire)
+    assert decoded(wire).payload["fields"]["n"] == decoded(wire).source_seq == number
 
 
 def test_nulls_and_defaults_are_settled_alike() -> None:
@@ -419,15 +428,26 @@ def _frame(id_: int) -> bytes:
     return b"\x00" + id_.to_bytes(4, "big")
 
 
-def test_avro_amounts_are_judged_too() -> None:
-    schema = EVENTS["won"]
-    wire = event("won", {})
-    envelope = {name: value for name, value in wire.items() if name not in ("type", "payload")}
-    value = codec.avro_io.write(
-        schema.parsed, {"envelope": envelope, "amount": -1, "currency": "EUR"}, _frame(schema.id)
-    )
+@pytest.mark.parametrize(
+    ("name", "payload", "code"),
+    [
+        ("won", {"amount": -1, "currency": "EUR"}, "bad_field"),
+        ("won", {"amount": 1, "currency": "euro"}, "bad_field"),
+        ("rejected", {"reason_code": "other"}, "missing_field"),
+        ("touched", {"channel": "phone", "kind": "shout"}, "bad_field"),
+        ("lead_linked", {"lead_id": "a@b.example"}, "bad_subject"),
+        ("lead_linked", {"lead_id": "lead-1", "weight": float("nan")}, "bad_field"),
+        ("attributes_changed", {"fields": {"a": float("inf")}}, "bad_field"),
+        ("recycled", {"until": 2**62}, "bad_field"),
+    ],
+)
+def test_avro_payloads_are_judged_as_json_is(name: str, payload: dict[str, Any], code: str) -> None:
+    schema = EVENTS[name]
+    wire = event(name, {})
+    envelope = {field: value for field, value in wire.items() if field not in ("type", "payload")}
+    value = codec.avro_io.write(schema.parsed, {"envelope": envelope, **payload}, _frame(schema.id))
 
-    assert refused(value).code == "bad_field"
+    assert refused(value).code == code
 
 
 def test_an_output_on_an_input_topic_is_no_event() -> None:
@@ -558,6 +578,15 @@ def test_a_whole_event_wins_and_attributes_fill_its_gaps() -> None:
 
     assert (found.source_event_id, found.source_system, found.subject_id) == ("9", "crm", "lead-9")
     assert found.occurred_at == NOW_MS
+
+
+@pytest.mark.parametrize("write", [lambda w: json.dumps(w).encode(), codec.encode_event])
+def test_an_event_with_an_identity_takes_none_from_the_attributes(write: Any) -> None:
+    value = write(page(source_event_id=..., event_id="x"))
+
+    found = codec.decode(value, headers_of(id="9", subject="lead/lead-9"))
+
+    assert (found.event_id, found.source_event_id) == ("x", None)
 
 
 def test_framed_events_take_a_missing_identity_from_the_headers() -> None:
@@ -762,9 +791,6 @@ def test_the_schema_id_may_stand_in_a_header() -> None:
 
 
 def test_every_version_of_ours_is_read_as_the_newest(tmp_path: Any) -> None:
-    from schemas.registry import FileRegistry, assign_ids
-    from tests.unit.test_schemas_registry import copied
-
     root = copied(tmp_path)
     v1 = json.loads((root / "engagement/page_viewed.v1.avsc").read_text())
     v1["leadstream.version"] = 2
@@ -776,3 +802,14 @@ def test_every_version_of_ours_is_read_as_the_newest(tmp_path: Any) -> None:
     assert newer.decode(codec.encode_event(page()), ()) == decoded(page())
     assert newer.decode(newer.encode_event(page(payload=PAGE | {"scroll": 3})), ()).payload["scroll"] == 3
     assert all(s.kind == EVENT for s in FileRegistry(root).newest(EVENT).values())
+
+
+def test_older_outputs_are_read_as_the_newest(tmp_path: Any) -> None:
+    root = copied(tmp_path)
+    text = json.loads((root / "output/nurture.v1.avsc").read_text()) | {"leadstream.version": 2}
+    text["fields"].append({"name": "segment", "type": ["null", "string"], "default": None})
+    (root / "output/nurture.v2.avsc").write_text(json.dumps(text))
+    assign_ids(root)
+    newer = Codec(FileRegistry(root))
+
+    assert newer.decode_output(codec.encode("nurture", NURTURE)) == ("nurture", NURTURE | {"segment": None})

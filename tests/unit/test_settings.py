@@ -59,8 +59,8 @@ def test_the_file_is_named_by_option_then_environment_then_found_here(tmp_path: 
     assert load(tmp_path / "option.toml", named).partitions == 4
 
 
-def test_a_cache_folder_is_no_setting_and_no_mistake() -> None:
-    assert load(None, {"LEADSTREAM_CACHE": "/somewhere"}) == Settings()
+def test_folders_of_caches_and_test_data_are_no_settings() -> None:
+    assert load(None, {"LEADSTREAM_CACHE": "/somewhere", "LEADSTREAM_DATA": "/else"}) == Settings()
 
 
 @pytest.mark.parametrize(

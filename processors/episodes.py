@@ -1,0 +1,92 @@
+"""Which handoff is which, and when it could first be known: what was said, held against what is decided now.
+
+A handoff's episode lasts from its trigger until its outcome. A decided handoff takes over id, start and owner of the
+said one whose episode it overlaps, in event-time order (DOMAIN 5). While the fold runs the end of a new episode is
+not known yet, so the match is a guess; `apart` finds the wrong ones, and `fold.settled` folds again without them.
+"""
+
+from __future__ import annotations
+
+from itertools import accumulate
+
+from processors.ledger import recorded_at
+from processors.model import NEVER, OPEN, Handoff, Minted, State
+from processors.scope import Scope
+
+#: Instants at which it is tried whether a handoff could have been known: beyond that, when all was known.
+_TRIALS = 32
+
+
+def end_of(h: Handoff) -> int:
+    return h.ended if h.outcome != OPEN else NEVER
+
+
+def all_handoffs(s: State) -> list[Handoff]:
+    return [h for j in s.journeys for h in j.handoffs]
+
+
+def said_before(t: int, used: set[tuple[str, int]], scope: Scope) -> Minted | None:
+    """The said handoff that one decided at ``t`` continues: rather one that was open at ``t`` than one that began
+    later, rather the same trigger, then the one that was answered, then the earliest."""
+    best: Minted | None = None
+    first: tuple[bool, bool, bool, int, int] | None = None
+    for m in (*scope.claims, *scope.said):
+        name = (m.of, m.ordinal)
+        if m.end < t or name in used or (*name, t) in scope.banned:
+            continue
+        order = (m.trigger > t, m.trigger != t, not m.pinned, m.trigger, m.ordinal)
+        if first is None or order < first:
+            best, first = m, order
+    return best
+
+
+def answered_before(t: int, named: str, used: set[tuple[str, int]], scope: Scope) -> Minted | None:
+    """The said handoff that an answer at ``t`` pinned, although its ground is gone now."""
+    for m in scope.said:
+        if m.pinned and m.trigger <= t <= m.end and (m.of, m.ordinal) not in used and named in ("", m.id):
+            return m
+    return None
+
+
+def apart(s: State, said: tuple[Minted, ...]) -> frozenset[tuple[str, int, int]]:
+    """Pairs of a said and a decided handoff whose episodes do not overlap."""
+    by_name = {(m.of, m.ordinal): m for m in said}
+    out = set()
+    for h in all_handoffs(s):
+        m = by_name.get((h.of, h.ordinal))
+        if m is not None and not (h.trigger <= m.end and m.trigger <= end_of(h)):
+            out.add((h.of, h.ordinal, h.trigger))
+    return frozenset(out)
+
+
+def start_of(s: State, t: int, scope: Scope) -> int:
+    """When a handoff decided at ``t`` could first be known, so that its clocks may start.
+
+    The earliest instant K from ``t`` on such that the fold of what had been recorded by K has this episode: a fact
+    that came late and changes nothing moves no clock. It depends on the facts alone, so a worker that catches up finds
+    the start that a live one said. Folded is only where records came in another order than they happened.
+    """
+    if s.known <= t or scope.probing:
+        return max(t, s.known)
+    base, items = scope.history()
+    recorded = [recorded_at(e[0], e[2]) for e in items]
+    trigger = sum((e[0], e[1]) < (s.a, s.b) for e in items)
+    earliest_after = [*accumulate(reversed(recorded), min)][::-1]
+    for by in [t, *sorted({k for k in recorded if t < k < s.known})][:_TRIALS]:
+        missing = next((n for n, k in enumerate(recorded) if k > by), len(items))
+        if missing <= trigger and earliest_after[missing] > by:
+            continue  # all that came before the trigger, and it was not enough
+        heard = scope.heard(by)
+        if heard is not None and _has_episode(heard, s, t):
+            return by
+    return s.known
+
+
+def _has_episode(heard: State, s: State, t: int) -> bool:
+    """Did one who had heard this much know of an episode at or after ``t`` that is none of the earlier ones of ``s``?"""
+    free = all_handoffs(heard)
+    for h in all_handoffs(s):
+        same = next((x for x in free if x.trigger <= end_of(h) and h.trigger <= end_of(x)), None)
+        if same is not None:
+            free.remove(same)
+    return any(end_of(x) >= t for x in free)

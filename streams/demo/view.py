@@ -1,0 +1,206 @@
+"""What the terminal shows: the funnel, the figures, the latest handoffs and the workers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from typing import NamedTuple
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from streams.demo.board import Board, Call
+from streams.demo.scrape import Figures
+
+#: From this width on figures stand beside the funnel.
+_WIDE = 100
+_OUTCOME = {"accepted": "green", "rejected": "yellow", "expired": "red", "withdrawn": "dim"}
+
+
+class Worker(NamedTuple):
+    """A worker as the demo sees it. ``state``: starting, catching up, live, silent, or how it ended."""
+
+    name: str
+    url: str
+    pid: int
+    state: str
+    partitions: int
+    lag: int
+
+
+class Frame(NamedTuple):
+    """All that is shown at one moment."""
+
+    now_ms: int
+    speed: float
+    #: Names in the order of the way, and those of the exits.
+    stages: Sequence[str]
+    exits: Sequence[str]
+    figures: Figures
+    events_per_s: float
+    mqls_today: int
+    board: Board
+    workers: Sequence[Worker]
+    where: str
+
+    @property
+    def overdue(self) -> int:
+        return self.board.overdue(self.now_ms)
+
+
+def screen(frame: Frame, width: int, height: int) -> RenderableType:
+    """A renderable of at most so many columns and rows."""
+    funnel, numbers = _funnel(frame, width), _numbers(frame)
+    if width >= _WIDE:
+        both = Table.grid(padding=(0, 3))
+        both.add_row(funnel, numbers)
+        upper: list[RenderableType] = [both]
+        rows = max(len(frame.stages) + 1, numbers.row_count)
+    else:
+        upper = [funnel, numbers]
+        rows = len(frame.stages) + 1 + numbers.row_count
+    rows += 1 + len(frame.workers) + 1 + 1  # the head, the workers, the heading of the handoffs, the prompt
+    spare = height - rows
+    lower: list[RenderableType] = []
+    if spare >= 6:  # room to breathe
+        upper, lower, spare = [Text(), *upper, Text()], [Text()], spare - 3
+    parts: list[RenderableType] = [_head(frame), *upper]
+    if spare > 0:
+        parts.append(_handoffs(frame, min(spare, 12), width))
+    return Group(*parts, *lower, _workers(frame))
+
+
+def line(frame: Frame) -> str:
+    """The same in one line, for a log or a pipe."""
+    balance = frame.figures.all("stage_balance")
+    stages = ", ".join(f"{name} {balance.get((name,), 0):,.0f}" for name in frame.stages)
+    facts = "; ".join(f"{name} {value}" for name, value in _facts(frame))
+    workers = ", ".join(_worker(each) for each in frame.workers)
+    return f"{moment(frame.now_ms)} | {frame.events_per_s:.0f} events/s | {stages} | {facts} | {workers}"
+
+
+def handoff_line(call: Call) -> str:
+    """A new handoff in one line."""
+    due = f", due {short(call.due_at)}" if call.due_at else ""
+    return f"handoff {short(call.started_at)}: {call.lead} ({call.why}) to {call.owner}{due}"
+
+
+def _head(frame: Frame) -> RenderableType:
+    head = Text(no_wrap=True, overflow="ellipsis")
+    head.append("leadstream", "bold cyan")
+    head.append(f"  {moment(frame.now_ms)}", "bold")
+    head.append(f"  {frame.speed:g} x as fast as life  ", "dim")
+    head.append(f"{frame.events_per_s:.0f} events/s", "bold")
+    head.append(f"  {frame.where}  Ctrl-C ends", "dim")
+    return head
+
+
+def _funnel(frame: Frame, width: int) -> Table:
+    balance, entered = frame.figures.all("stage_balance"), frame.figures.all("stage_entered")
+    counts = [balance.get((name,), 0.0) for name in frame.stages]
+    most = max([1.0, *counts])
+    room = 28 if width >= _WIDE else max(10, min(40, width - 34))
+    table = Table.grid(padding=(0, 1))
+    for justify in ("left", "left", "right", "right"):
+        table.add_column(justify=justify, no_wrap=True)  # type: ignore[arg-type]  # rich takes these words
+    table.add_row(Text("stage", "dim"), "", Text("now", "dim"), Text("entered", "dim"))
+    for name, count in zip(frame.stages, counts, strict=True):
+        # The square root keeps a won deal visible beside thousands of visitors.
+        length = round(room * (count / most) ** 0.5) if count else 0
+        bar = Text("█" * max(length, 1 if count else 0), "green" if name == frame.stages[-1] else "cyan")
+        bar.pad_right(room - len(bar))
+        table.add_row(name, bar, Text(f"{count:,.0f}", "bold"), f"{entered.get((name,), 0):,.0f}")
+    return table
+
+
+def _numbers(frame: Frame) -> Table:
+    table = Table.grid(padding=(0, 1))
+    table.add_column(no_wrap=True, style="dim")
+    table.add_column(no_wrap=True, overflow="ellipsis")
+    for name, value in _facts(frame):
+        style = "bold red" if name == "overdue" and frame.overdue else ""
+        table.add_row(name, Text(value, style))
+    return table
+
+
+def _facts(frame: Frame) -> Iterable[tuple[str, str]]:
+    f = frame.figures
+    yield "leads", f"{f.one('leads'):,.0f}; MQLs today {frame.mqls_today}"
+    yield "handoffs", f"{f.one('handoffs', 'open'):,.0f} open, {frame.overdue} overdue"
+    answers = ", ".join(
+        f"{f.one('handoffs', outcome):,.0f} {outcome}" for outcome in ("accepted", "rejected", "expired")
+    )
+    yield "acceptance", f"{percent(f.ratio('handoffs', ('accepted',), ('rejected',)))} ({answers})"
+    compliance = ", ".join(
+        f"{clock.replace('_', ' ')} {percent(f.ratio('sla_clocks', (clock, 'met'), (clock, 'breached')))}"
+        for clock in ("first_touch", "decision")
+    )
+    yield "SLA kept", compliance
+    half, most = (f.quantile("team_speed_to_lead_seconds", share) for share in (0.5, 0.9))
+    yield "speed to lead", f"half within {span(half)}, 90 % within {span(most)}"
+    deals = ", ".join(f"{f.one('deals', status):,.0f} {status}" for status in ("open", "won", "lost"))
+    yield "deals", deals
+    amounts = {c: n for (c, status), n in f.all("deal_amount").items() if status == "won" and n}
+    by_size = sorted(amounts.items(), key=lambda pair: -pair[1])
+    yield "won", ", ".join(f"{n:,.0f} {currency}" for currency, n in by_size) or "nothing yet"
+    left = f.all("stage_balance")
+    exits = ", ".join(f"{left[name,]:,.0f} {name}" for name in frame.exits if left.get((name,)))
+    yield "ended", exits or "none"
+    yield "odd", f"{f.total('dead_letters_total'):,.0f} dead letters, {f.total('misrouted_records_total'):,.0f} misrouted"
+
+
+def _handoffs(frame: Frame, most: int, width: int) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
+    for heading in ("handed over", "lead", "why", "to", "call due", "answer"):
+        table.add_column(heading, no_wrap=True, overflow="ellipsis")
+    for call in frame.board.latest(most):
+        late = " (late)" if call.breached else ""
+        answer = Text(f"{call.outcome}{late}", _OUTCOME.get(call.outcome, ""))
+        if not call.outcome:
+            overdue = 0 < call.decision_due_at < frame.now_ms
+            answer = Text("overdue" if overdue else f"open{late}", "bold red" if overdue else "cyan")
+        why = call.why if width >= _WIDE else call.why.partition(":")[0]
+        due = short(call.due_at) if call.due_at else ""
+        table.add_row(short(call.started_at), call.lead, why, call.owner, due, answer)
+    return table
+
+
+def _workers(frame: Frame) -> RenderableType:
+    text = Text("\n", no_wrap=True, overflow="ellipsis").join(
+        Text(_worker(each), "" if each.state == "live" else "bold red" if "ended" in each.state else "yellow")
+        for each in frame.workers
+    )
+    text.no_wrap, text.overflow = True, "ellipsis"
+    return text
+
+
+def _worker(worker: Worker) -> str:
+    if "ended" in worker.state:
+        return f"{worker.name} {worker.state}"
+    load = f"{worker.partitions} partitions, {worker.lag:,} records behind"
+    return f"{worker.name} {worker.state}: {load}, {worker.url}/metrics"
+
+
+def moment(ms: int) -> str:
+    """``Mon 2026-11-23 09:30``, UTC."""
+    return datetime.fromtimestamp(ms / 1000, UTC).strftime("%a %Y-%m-%d %H:%M")
+
+
+def short(ms: int) -> str:
+    """``Mon 23 09:30``, UTC."""
+    return datetime.fromtimestamp(ms / 1000, UTC).strftime("%a %d %H:%M")
+
+
+def percent(share: float | None) -> str:
+    return "-" if share is None else f"{100 * share:.0f} %"
+
+
+def span(seconds: float | None) -> str:
+    """The largest unit: ``15 min``, ``4 h``, ``3 d``."""
+    if seconds is None:
+        return "-"
+    for size, unit in ((86_400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= size:
+            return f"{seconds / size:g} {unit}"
+    return f"{seconds:g} s"

@@ -1,0 +1,398 @@
+"""The funnel for Prometheus: a projection of the totals that this worker holds, at the moment of the scrape.
+
+What can be restated is a gauge; only work done is counted. Gauges with a ``partition`` label are there once per
+partition, and twice for a moment while partitions change hands: take the max of each before summing, as in
+``sum by (stage) (max by (stage, partition) (leadstream_stage_balance))``. Gauges by source, team or rule are sums
+over the partitions of this worker; sum them over workers.
+
+The number of series is bounded whatever people send: of each label that comes from events, the values that the
+definition names come first, then the largest, and the rest is ``(other)``.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cache
+from typing import Any, Protocol
+
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeHistogramMetricFamily,
+    GaugeMetricFamily,
+    Metric,
+)
+from prometheus_client.exposition import generate_latest
+from prometheus_client.registry import Collector
+
+from processors import figures
+from processors.compiled import Compiled
+from processors.figures import CLOCK_STATES, CLOCKS, EMPTY, HANDOFF_STATES, SERIES, Contribution
+from processors.model import DEAL_STATUS, EXITS
+from processors.money import CURRENCIES, minor_digits
+from processors.totals import Sel, Totals
+from schemas.registry import OUTPUT, packaged
+from schemas.vocabulary import CUSTOMER, DEAL, ENGAGEMENT, LEAD, OF_FAMILY
+
+OTHER = "(other)"
+#: Most series of the funnel; what would exceed it is left out and said so. With the transport's own, a worker
+#: stays below 10,000.
+MOST_SERIES = 9_000
+#: Most values of a label that comes from events.
+SOURCES, SEGMENTS, TEAMS, REASONS, RULES, CURRENCIES_SHOWN = 50, 12, 20, 24, 60, 20
+#: Upper bounds of speed to lead, seconds.
+BOUNDS = (
+    60, 300, 600, 900, 1800, 3600, 7200, 14_400, 28_800, 43_200, 86_400, 172_800, 259_200, 604_800, 1_209_600,
+    2_592_000,
+)  # fmt: skip
+#: Reasons for dead letters that are shown even at 0.
+DEAD_LETTER_CODES = (
+    "null_value", "not_utf8", "bad_json", "bad_avro", "unknown_schema_id", "not_an_event", "missing_field",
+    "bad_field", "bad_subject", "bad_time", "too_early", "too_far", "bad_inbox", "conflicting_payload", "fold_error",
+)  # fmt: skip
+
+_Values = Mapping[tuple[Any, ...], float]
+
+
+class Funnel(Protocol):
+    """What is read of a topology."""
+
+    definitions: tuple[Compiled, ...]
+    counts: Counter[tuple[str, ...]]
+
+    def totals_by_partition(self) -> dict[int, Contribution]: ...
+
+
+def exposition(topology: Funnel) -> str:
+    """The funnel in the text format, at most `MOST_SERIES` series."""
+    return generate_latest(FunnelMetrics(topology)).decode()
+
+
+class FunnelMetrics(Collector):
+    """Reads a topology at each scrape; the most important families first, for the budget."""
+
+    def __init__(self, topology: Funnel) -> None:
+        self._topology = topology
+
+    def describe(self) -> Iterable[Metric]:
+        return ()
+
+    def collect(self) -> Iterator[Metric]:
+        left, dropped = MOST_SERIES - 1, 0
+        for family in self._families():
+            if len(family.samples) <= left:
+                left -= len(family.samples)
+                yield family
+            else:
+                dropped += 1
+        yield GaugeMetricFamily(
+            "leadstream_metrics_left_out",
+            f"Metrics left out to stay within {MOST_SERIES} series; 0 is good.",
+            dropped,
+        )
+
+    def _families(self) -> Iterator[Metric]:
+        definitions = self._topology.definitions
+        d, names = definitions[-1], figures.stage_names(definitions)
+        parts = {
+            str(n): Totals(totals, d, 0, None, names)
+            for n, totals in sorted(self._topology.totals_by_partition().items())
+        }
+        yield from _by_partition(parts, d)
+        yield _gauge(
+            "leadstream_definition_info", "The newest definition known: name and version.", ("name", "version"),
+            {(d.source.name, str(d.source.version)): 1},
+        )  # fmt: skip
+        yield from _work(self._topology.counts)
+        whole: Contribution = {}
+        for totals in self._topology.totals_by_partition().values():
+            figures.add(whole, totals.items())
+        yield from _breakdowns(Totals(whole, d, 0, None, names), d)
+
+
+def _gauge(name: str, text: str, labels: Sequence[str], values: _Values) -> Metric:
+    family = GaugeMetricFamily(name, text, labels=labels)
+    for key in sorted(values):
+        family.add_metric(key, values[key])
+    return family
+
+
+def _counter(name: str, text: str, labels: Sequence[str], values: _Values) -> Metric:
+    family = CounterMetricFamily(name, text, labels=labels)
+    for key in sorted(values):
+        family.add_metric(key, values[key])
+    return family
+
+
+# Per partition: what must survive a rebalance ------------------------------------------------------------------------
+
+
+def _by_partition(parts: Mapping[str, Totals], d: Compiled) -> Iterator[Metric]:
+    def gather(count: str, labels: Sequence[str], known: Iterable[tuple[str, ...]], **where: Any) -> _Values:
+        out: dict[tuple[str, ...], float] = {}
+        for n, totals in parts.items():
+            out |= {(*key, n): 0 for key in known}
+            out |= {(*key, n): value for key, value in totals.sums(Sel(count, where), labels).items()}
+        return out
+
+    stages = [(name,) for name in (*(d.names[code] for code in d.stages), *EXITS.values())]
+    for count, text in (
+        ("balance", "Journeys that stand in a stage or exit: entered - left."),
+        ("entered", "Entries of a stage or exit, each counted, implied ones included."),
+        ("left", "Entries of a stage or exit that were left."),
+    ):
+        yield _gauge(
+            f"leadstream_stage_{count}", text, ("stage", "partition"), gather(count, ("stage",), stages)
+        )
+    yield _gauge(
+        "leadstream_leads", "Persons who have entered known, implied or not.", ("partition",),
+        gather("leads", (), [()]),
+    )  # fmt: skip
+    yield _gauge(
+        "leadstream_mqls",
+        "Entries to mql. series=marketing: MQLs, real entries in a first journey generated by marketing.",
+        ("series", "partition"),
+        gather("entered", ("series",), [(s,) for s in SERIES], stage=d.mql),
+    )
+    yield _gauge(
+        "leadstream_handoffs",
+        "Handoffs by outcome. Acceptance (decided) = accepted/(accepted + rejected).",
+        ("outcome", "partition"),
+        gather("handoff", ("outcome",), [(o,) for o in HANDOFF_STATES]),
+    )
+    yield _gauge(
+        "leadstream_sla_clocks",
+        "Clocks of handoffs. Compliance = met/(met + breached).",
+        ("clock", "state", "partition"),
+        gather("sla", ("clock", "state"), [(c, s) for c in CLOCKS for s in CLOCK_STATES]),
+    )
+    yield _gauge(
+        "leadstream_deals", "Deals by status. Win rate = won/(won + lost).", ("status", "partition"),
+        gather("deal", ("status",), [(s,) for s in DEAL_STATUS]),
+    )  # fmt: skip
+    yield _gauge(
+        "leadstream_won_leads",
+        "Leads with a win that stands.",
+        ("partition",),
+        gather("days_to_won", (), [()]),
+    )
+    yield _creation_to_won(
+        "leadstream_creation_to_won_day",
+        "partition",
+        {n: totals.sums(Sel("days_to_won"), (), numbers=("days",)) for n, totals in parts.items()},
+    )
+    yield _gauge("leadstream_checks", "Self-checks, always 0.", ("check", "partition"), _checks(parts))
+
+
+def _creation_to_won(name: str, label: str, found: Mapping[str, Mapping[tuple[Any, ...], int]]) -> Metric:
+    """:param found: label value to days (the last part of the key) and how many."""
+    values: dict[tuple[str, str], float] = {}
+    for where, bins in found.items():
+        values["sum", where] = sum(key[-1] * n for key, n in bins.items())
+        if bins:
+            values["min", where] = min(key[-1] for key in bins)
+            values["max", where] = max(key[-1] for key in bins)
+    return _gauge(
+        name,
+        "Calendar days from a lead's creation to its first win: sum (add), min and max. Mean = sum/won leads.",
+        ("stat", label),
+        values,
+    )
+
+
+def _checks(parts: Mapping[str, Totals]) -> _Values:
+    out: dict[tuple[str, str], float] = {}
+    labels = figures.COLUMNS["entered"]
+    for n, totals in parts.items():
+        entered, left, stay = (totals.sums(Sel(count), labels) for count in ("entered", "left", "balance"))
+        out["stages", n] = sum(
+            abs(entered.get(k, 0) - left.get(k, 0) - stay.get(k, 0))
+            for k in entered.keys() | left.keys() | stay.keys()
+        )
+        out["handoffs", n] = sum(totals.sums(Sel("stranded"), ()).values())
+    return out
+
+
+# Of the worker as a whole: by labels that come from events ------------------------------------------------------------
+
+
+class _Bounded:
+    """The values of one label that are shown by name: those that the definition names, then the largest."""
+
+    def __init__(self, sizes: Mapping[str, int], named: Iterable[str], most: int) -> None:
+        first = set(named)
+        order = sorted(sizes, key=lambda value: (value not in first, -sizes[value], value))
+        self._kept = frozenset([value for value in order if value != EMPTY][:most])
+
+    def __call__(self, value: str) -> str:
+        return value if value == EMPTY or value in self._kept else OTHER
+
+
+def _bound(values: Mapping[tuple[Any, ...], int], *bounds: _Bounded | None) -> dict[tuple[Any, ...], int]:
+    """Sums under bounded labels; None: the label is bounded anyway."""
+    out: dict[tuple[Any, ...], int] = {}
+    for key, n in values.items():
+        new = tuple(bound(part) if bound else part for part, bound in zip(key, bounds, strict=True))
+        out[new] = out.get(new, 0) + n
+    return out
+
+
+def _sizes(totals: Totals, count: str, label: str) -> dict[str, int]:
+    return {key[0]: n for key, n in totals.sums(Sel(count), (label,)).items()}
+
+
+def _breakdowns(t: Totals, d: Compiled) -> Iterator[Metric]:
+    reasons = [code for of, code in d.source.reasons if of == "rejection"]
+    rules = [*(rule.name for rule in d.rules), "hand-raise"]
+    teams = {d.source.default_team, *(rule.team for rule in d.source.routing)}
+    source = _Bounded(_sizes(t, "persons", "source"), d.source.sources, SOURCES)
+    segment = _Bounded(_sizes(t, "persons", "segment"), (s.name for s in d.source.segments), SEGMENTS)
+    reason = _Bounded(_sizes(t, "rejected", "reason"), reasons, REASONS)
+    team = _Bounded(_sizes(t, "handoff", "team"), teams, TEAMS)
+    rule_sizes = Counter(_sizes(t, "rejected", "rule")) + Counter(_sizes(t, "admitted", "rule"))
+    rule = _Bounded(rule_sizes, rules, RULES)
+
+    def of(count: str, **labels: _Bounded | None) -> dict[tuple[Any, ...], int]:
+        return _bound(t.sums(Sel(count), tuple(labels)), *labels.values())
+
+    yield _gauge(
+        "leadstream_source_leads", "Persons who have entered known, by source and segment.", ("source", "segment"),
+        of("leads", source=source, segment=segment),
+    )  # fmt: skip
+    yield _gauge(
+        "leadstream_source_stage_entered", "Entries of a stage or exit by source.", ("source", "stage"),
+        of("entered", source=source, stage=None),
+    )  # fmt: skip
+    mqls = t.sums(Sel("entered", {"stage": d.mql}), ("source", "series"))
+    yield _gauge(
+        "leadstream_source_mqls", "Entries to mql by source and series.", ("source", "series"),
+        _bound(mqls, source, None),
+    )  # fmt: skip
+    yield _gauge(
+        "leadstream_source_handoffs", "Handoffs by source and outcome.", ("source", "outcome"),
+        of("handoff", source=source, outcome=None),
+    )  # fmt: skip
+    yield _gauge(
+        "leadstream_source_rejections", "Rejected handoffs by source and reason.", ("source", "reason"),
+        {(EMPTY, code): 0 for code in reasons[:REASONS]} | of("rejected", source=source, reason=reason),
+    )  # fmt: skip
+    yield _gauge(
+        "leadstream_rule_handoffs",
+        "Answered handoffs by the rule that contributed most to letting the lead through.",
+        ("rule", "outcome"),
+        {(*key, "rejected"): n for key, n in of("rejected", rule=rule).items()}
+        | {(*key, "accepted"): n for key, n in of("admitted", rule=rule).items()},
+    )
+    won = t.sums(Sel("days_to_won"), ("source",), numbers=("days",))
+    yield _gauge(
+        "leadstream_source_won_leads", "Leads with a win that stands, by source.", ("source",),
+        of("days_to_won", source=source),
+    )  # fmt: skip
+    by_source: dict[str, dict[tuple[Any, ...], int]] = {}
+    for key, n in _bound(won, source, None).items():
+        by_source.setdefault(key[0], {})[key] = n
+    yield _creation_to_won("leadstream_source_creation_to_won_day", "source", by_source)
+    yield from _by_team(t, team, sorted(teams))
+    yield _money(t)
+
+
+def _by_team(t: Totals, team: _Bounded, known: Sequence[str]) -> Iterator[Metric]:
+    clocks = {(name, c, s): 0 for name in known[:TEAMS] for c in CLOCKS for s in CLOCK_STATES}
+    yield _gauge(
+        "leadstream_team_sla_clocks", "Clocks of handoffs by team. Compliance = met/(met + breached).",
+        ("team", "clock", "state"), clocks | _bound(t.sums(Sel("sla"), ("team", "clock", "state")), team, None, None),
+    )  # fmt: skip
+    speeds = _bound(t.sums(Sel("speed"), ("team",), numbers=("bin",)), team, None)
+    waiting = _bound(t.sums(Sel("untouched"), ("team",)), team)
+    family = GaugeHistogramMetricFamily(
+        "leadstream_team_speed_to_lead_seconds",
+        "First human touch - start of the clocks, wall time. Handoffs that nobody has touched are in +Inf.",
+        labels=("team",),
+    )
+    for name in sorted({*known[:TEAMS], *(key[0] for key in speeds), *(key[0] for key in waiting)}):
+        bins = {n: count for (of, n), count in speeds.items() if of == name}
+        buckets = [
+            (f"{bound:.1f}", sum(count for n, count in bins.items() if figures.bin_start(n) <= bound))
+            for bound in BOUNDS
+        ]
+        buckets.append(("+Inf", sum(bins.values()) + waiting.get((name,), 0)))
+        total = sum(figures.bin_seconds(n) * count for n, count in bins.items())
+        family.add_metric((name,), buckets, total)
+    yield family
+    yield _gauge(
+        "leadstream_team_untouched_handoffs", "Handoffs that nobody has touched, withdrawn ones left out.", ("team",),
+        {(name,): 0 for name in known[:TEAMS]} | waiting,
+    )  # fmt: skip
+
+
+def _money(t: Totals) -> Metric:
+    """In units of the currency: other minor units would not add up under one name."""
+    amounts = t.sums(Sel("deal_amount"), ("currency", "status"))
+    sizes: dict[str, int] = {}
+    for (currency, _), amount in amounts.items():
+        if currency in CURRENCIES:
+            sizes[currency] = sizes.get(currency, 0) + amount
+    shown = sorted(sizes, key=lambda currency: (-sizes[currency], currency))[:CURRENCIES_SHOWN]
+    return _gauge(
+        "leadstream_deal_amount",
+        "Sum of the amounts of closed deals, in units of the currency. Average deal size = won/won deals.",
+        ("currency", "status"),
+        {
+            (currency, status): amount / 10 ** minor_digits(currency)
+            for (currency, status), amount in amounts.items()
+            if currency in shown
+        },
+    )
+
+
+# Work done -----------------------------------------------------------------------------------------------------------
+
+#: First part of a key of ``counts`` (its other parts are the labels), metric, text, labels.
+_COUNTERS: tuple[tuple[str, str, str, tuple[str, ...]], ...] = (
+    ("events", "events", "Events taken in, by type.", ("type",)),
+    ("outputs", "outputs", "Messages published, by record and kind.", ("record", "kind")),
+    ("dead_letters", "dead_letters", "Records that could not be processed, by reason.", ("code",)),
+    ("fold_errors", "fold_errors", "Subjects whose fold failed: a defect, look at the log.", ()),
+    ("outcomes", "fold_outcomes", "What became of facts: duplicate, conflict, held, refolded.", ("what",)),
+    ("misrouted", "misrouted_records", "Records on the wrong partition, by source.", ("source",)),
+    ("skewed", "skewed_events", "Events dated over a minute after their record, by source.", ("source",)),
+    ("unknown_type", "unknown_type_events", "Events of types that are not known, by topic.", ("topic",)),
+    ("unknown_fields", "unknown_field_events", "Events with unknown fields, by type.", ("type",)),
+    ("reference_refused", "reference_refused", "Reference records that could not be used.", ("code",)),
+)
+
+
+def _work(counts: Counter[tuple[str, ...]]) -> Iterator[Metric]:
+    found: dict[str, dict[tuple[str, ...], int]] = {}
+    for (what, *labels), n in counts.items():
+        found.setdefault(what, {})[tuple(labels)] = n
+    known = _known_work()
+    for what, name, text, names in _COUNTERS:
+        values = found.get(what, {})
+        if names == ("source",):
+            sizes = {key[0]: n for key, n in values.items()}
+            values = _bound(values, _Bounded(sizes, (), SOURCES))
+        yield _counter(f"leadstream_{name}", text, names, dict.fromkeys(known.get(what, ()), 0) | values)
+
+
+@cache
+def _known_work() -> dict[str, list[tuple[str, ...]]]:
+    """Labels of what is counted from 0 on, so that an alert can look at the increase."""
+    types = [t for family in (ENGAGEMENT, LEAD, DEAL, CUSTOMER) for t in OF_FAMILY[family]]
+    return {
+        "events": [(t,) for t in (*types, "(unknown)")],
+        "outputs": _outputs(),
+        "dead_letters": [(code,) for code in DEAD_LETTER_CODES],
+        "fold_errors": [()],
+    }
+
+
+def _outputs() -> list[tuple[str, ...]]:
+    """Record and kind of everything that may be published."""
+    found: list[tuple[str, ...]] = []
+    for name, schema in packaged().newest(OUTPUT).items():
+        kinds = next(
+            (f["type"]["symbols"] for f in schema.resolved["fields"] if f["name"] == "kind"), ["unknown"]
+        )
+        found += [(name, kind) for kind in kinds if kind != "unknown"]
+    return found

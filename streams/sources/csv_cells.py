@@ -1,0 +1,68 @@
+"""What the text of a CSV cell may mean: times, amounts, numbers, truth. All raise ValueError (or Decimal's
+InvalidOperation, or OverflowError) for a text that is none; `why` puts that into words."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+from zoneinfo import ZoneInfo
+
+_BOOLEANS = dict.fromkeys(("true", "t", "yes", "y", "1"), True) | dict.fromkeys(
+    ("false", "f", "no", "n", "0"), False
+)
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MS = timedelta(milliseconds=1)
+
+
+def time_ms(text: str, pattern: str, zone: ZoneInfo) -> int:
+    """Epoch ms. A local time that happened twice is the first; one that was skipped counts on from before."""
+    text = text.strip()
+    if pattern == "epoch_ms":
+        return int(text)
+    if pattern == "epoch_s":
+        return int(Decimal(text) * 1000)
+    when = datetime.fromisoformat(text) if pattern == "iso" else datetime.strptime(text, pattern)  # noqa: DTZ007
+    if when.tzinfo is None:  # what neither the text nor the pattern names
+        when = when.replace(tzinfo=zone)
+    return (when.astimezone(UTC) - _EPOCH) // _MS
+
+
+def minor_units(text: str, digits: int) -> int:
+    scaled = Decimal(text.strip()).scaleb(digits)
+    if scaled != scaled.to_integral_value():
+        raise ValueError(f"more than {digits} digits after the point")
+    return int(scaled)
+
+
+def _number(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError("not finite")
+    return number
+
+
+def _boolean(text: str) -> bool:
+    known = _BOOLEANS.get(text.strip().lower())
+    if known is None:
+        raise ValueError("neither true nor false")
+    return known
+
+
+CONVERTERS: Mapping[str, Callable[[str], Any]] = {
+    "text": str,
+    "integer": int,
+    "number": _number,
+    "boolean": _boolean,
+}
+
+
+def why(kind: str, node: Mapping[str, Any], error: Exception) -> str:
+    if kind == "time":
+        pattern = node.get("format", "iso")
+        return f"is no time of format {pattern!r}" + (" (write `format`)" if "format" not in node else "")
+    if kind == "minor_units":
+        return f"is no amount: {error}" if isinstance(error, ValueError) else "is no amount"
+    return f"is no {kind}" + (" (true, yes, 1, false, no, 0)" if kind == "boolean" else "")

@@ -1,0 +1,339 @@
+"""Hypothesis strategies: any legal and illegal history of a few leads, with their deals.
+
+What is drawn is what a publisher would send, and when its record was appended; `Sent.event` is the same fact as the
+fold sees it, so that properties of the fold and of the whole topology draw from one well.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any, NamedTuple
+
+from hypothesis import strategies as st
+from msgspec.structs import replace
+
+from processors.days import DAY, day_number
+from processors.definition.load import load
+from processors.definition.model import HOUR, MINUTE, Definition
+from processors.events import Event, from_envelope
+from processors.model import handoff_id
+from schemas.codec import decode
+from streams.definitions import default_text
+
+#: A Sunday; clocks in Berlin are put forward four weeks later.
+T0 = day_number(2026, 3, 1) * DAY
+DAYS = 40
+#: By then every clock of a history has run out and every score has faded.
+END = T0 + 400 * DAY
+TOPICS = ("engagement", "lead", "deal")
+
+_TEXT = """
+name = "laws"
+version = {version}
+time_zone = "Europe/Berlin"
+engagement_cap = 90
+[policy]
+inactive_days = 20
+[thresholds]
+fit_min = 30
+fit_min_hand_raise = 20
+up = {up}
+down = {down}
+engaged_min = 8
+[[engagement]]
+name = "page"
+on = "page_viewed"
+points = 3
+half_life_days = {half_life}
+daily_cap = 7
+cap = 12
+[[engagement]]
+name = "pricing"
+on = "page_viewed"
+when = {{ url = {{ contains = ["/pricing"] }} }}
+points = 9
+half_life_days = 9
+daily_cap = 18
+[[engagement]]
+name = "content"
+on = "content_downloaded"
+points = {content}
+half_life_days = 12
+[[engagement]]
+name = "clicked"
+on = "email_clicked"
+points = 4
+half_life_days = 5
+[[engagement]]
+name = "webinar"
+on = "event_attended"
+points = 20
+once = true
+half_life_days = 20
+[[engagement]]
+name = "unsubscribed"
+on = "email_unsubscribed"
+points = -25
+once = true
+[[sla]]
+name = "standard"
+first_touch = "{touch}"
+decision = "8h"
+meeting = "20h"
+expire_after = "{expire}"
+escalate = "{escalate}"
+calendar = "default"
+[[sla]]
+name = "large"
+when = {{ segment = "mid_market" }}
+first_touch = "1h"
+decision = "4h"
+expire_after = "12h"
+escalate = "notify"
+calendar = "default"
+[calendars.default]
+time_zone = "Europe/Berlin"
+"""
+
+
+def default_definition() -> Definition:
+    """The packaged one, in force from the beginning."""
+    return replace(load(default_text(), origin="default.toml"), effective_at=0)
+
+
+def law_definition(**changes: Any) -> Definition:
+    """A definition under which much happens within a few weeks."""
+    given = {
+        "version": 1, "up": 30, "down": 18, "half_life": 4, "content": 12, "touch": "2h", "expire": "16h",
+        "escalate": "reassign", "effective_at": 0,
+    } | changes  # fmt: skip
+    effective_at = given.pop("effective_at")
+    found = load(_TEXT.format(**given), origin="laws.toml", base=default_definition())
+    return replace(found, effective_at=effective_at)
+
+
+class Sent(NamedTuple):
+    """A record as a publisher sends it: the topic's field in the settings, the event, its append time, its offset."""
+
+    topic: str
+    wire: dict[str, Any]
+    recorded_at: int
+    offset: int
+
+    @property
+    def t(self) -> int:
+        return int(self.wire["occurred_at"])
+
+    @property
+    def value(self) -> bytes:
+        return json.dumps(self.wire).encode()
+
+    @property
+    def key(self) -> bytes:
+        return str(next(iter(self.wire["subject"].values()))).encode()
+
+    @property
+    def event(self) -> Event:
+        e = decode(self.value, ())
+        at = TOPICS.index(self.topic)
+        return from_envelope(e, self.recorded_at, at, 0, self.offset, 3, lambda: self.value)
+
+
+def sent(
+    type_: str,
+    t: int,
+    n: int,
+    payload: dict[str, Any] | None = None,
+    *,
+    topic: str = "",
+    subject: dict[str, str] | None = None,
+    recorded_at: int | None = None,
+    **envelope: Any,
+) -> Sent:
+    """One record; ``n`` is its offset and, unless told otherwise, its identity."""
+    wire = {
+        "type": type_, "occurred_at": t, "source_system": "crm", "source_event_id": f"e{n}",
+        "subject": subject or {"lead_id": "lead-1"}, "payload": payload or {},
+    } | envelope  # fmt: skip
+    where = topic or ("engagement" if type_ in ENGAGEMENT else "lead")
+    return Sent(where, wire, t if recorded_at is None else recorded_at, n)
+
+
+FITS = {"role": "CTO", "company_size": 60, "company": "c-1", "country": "DE"}
+ENGAGEMENT = frozenset(
+    ("page_viewed", "form_submitted", "content_downloaded", "email_opened", "email_clicked", "email_unsubscribed",
+     "spam_reported", "event_attended", "event_registered", "ad_clicked", "engagement_reclassified", "product_used")
+)  # fmt: skip
+_TOUCHES = st.one_of(
+    st.sampled_from(
+        [
+            ("page_viewed", {"url": "https://example.org/"}),
+            ("page_viewed", {"url": "https://example.org/pricing?utm_source=s&utm_medium=cpc"}),
+            ("content_downloaded", {"asset_id": "a"}),
+            ("content_downloaded", {"asset_id": "b"}),
+            ("form_submitted", {"form_id": "f", "intent": "hand_raise"}),
+            ("event_attended", {"event_id": "w1", "kind": "webinar"}),
+            ("event_attended", {"event_id": "w2", "kind": "webinar"}),
+        ]
+    ),
+    st.sampled_from(
+        [
+            ("page_viewed", {"url": "https://example.org/about"}),
+            ("form_submitted", {"form_id": "g", "intent": "newsletter"}),
+            ("email_clicked", {"send_id": "s1", "agent": "human"}),
+            ("email_clicked", {"send_id": "s2", "agent": "bot"}),
+            ("email_unsubscribed", {}),
+            ("spam_reported", {}),
+            ("product_used", {"feature": "x", "trial": True}),
+        ]
+    ),
+)
+_ATTRIBUTES = [
+    FITS, FITS, {"company_size": 300}, {"role": "intern", "company_size": 2}, {"relationship": "competitor"},
+    {"relationship": "prospect"},
+]  # fmt: skip
+_OWNERS = ["owner-1", "owner-2", "owner-3", "owner-gone"]
+_ANSWERS = [
+    ("touched", {"channel": "phone", "kind": "call"}),
+    ("touched", {"channel": "phone", "kind": "meeting"}),
+    ("accepted", {}), ("accepted", {}), ("accepted", {}),
+    ("rejected", {"reason_code": "timing"}),
+    ("rejected", {"reason_code": "spam"}),
+    ("rejected", {"reason_code": "not_a_fit"}),
+    ("qualified_by_sales", {}),
+    ("recycled", {}),
+    ("disqualified", {"reason_code": "other"}),
+    ("reopened", {}),
+    ("stage_reported", {"stage": "sql"}),
+    ("stage_reported", {"stage": "known"}),
+    ("stage_reported", {"stage": "no such stage"}),
+    ("sla_paused", {"handoff_id": "", "reason": "r"}),
+    ("sla_resumed", {"handoff_id": "", "reason": "r"}),
+    ("score_overridden", {"value": 80}),
+    ("score_overridden", {"value": 0, "until": T0 + 20 * DAY}),
+    ("consent_changed", {"purpose": "sales_contact", "granted": False}),
+    ("consent_changed", {"purpose": "sales_contact", "granted": True}),
+    ("consent_changed", {"purpose": "marketing", "granted": False}),
+    ("account_matched", {"account_id": "acme", "rule": "domain"}),
+    ("account_matched", {"account_id": "other", "rule": "domain"}),
+    ("discovery_recorded", {"kind": "requirement", "text_ref": "n1"}),
+    ("engagement_reclassified", {"of": "e3", "agent": "bot"}),
+]  # fmt: skip
+_NAMED = frozenset(("touched", "accepted", "rejected", "assigned", "sla_paused", "sla_resumed", "recycled"))
+
+
+@st.composite
+def _lead_facts(draw: st.DrawFn, lead: str) -> tuple[str, dict[str, Any], dict[str, Any]]:
+    what = draw(st.integers(0, 9))
+    if what < 5:
+        type_, payload = draw(_TOUCHES)
+        return type_, payload, {}
+    if what == 5:
+        if draw(st.booleans()):
+            how = draw(st.sampled_from(["marketing", "sales", "win_back"]))
+            return "created", {"source": "webinar", "generated_by": how}, {}
+        return "attributes_changed", {"fields": draw(st.sampled_from(_ATTRIBUTES))}, {}
+    if what == 6 and draw(st.booleans()):
+        type_, payload = "assigned", {"owner": draw(st.sampled_from(_OWNERS))}
+    else:
+        type_, payload = draw(st.sampled_from(_ANSWERS))
+    payload = dict(payload)
+    if type_ in _NAMED:
+        payload.pop("handoff_id", None)
+        if type_.startswith("sla_"):
+            payload["handoff_id"] = handoff_id(f"l:{lead}", draw(st.integers(1, 2)))
+        elif draw(st.integers(0, 4)) == 0:
+            payload["handoff_id"] = draw(
+                st.sampled_from([handoff_id(f"l:{lead}", 1), handoff_id(f"l:{lead}", 2), "no-such-handoff"])
+            )
+    actor = draw(st.sampled_from([None, None, *_OWNERS[:3]])) if type_ in ("accepted", "rejected", "touched") else None
+    return type_, payload, {"actor": {"type": "human", "id": actor}} if actor else {}
+
+
+def moments(days: int = DAYS) -> st.SearchStrategy[int]:
+    """Coarse ones too, so that ties are likely; and some at the edges of office hours."""
+    coarse = st.integers(0, days * 4).map(lambda n: T0 + n * 6 * HOUR)
+    office = st.tuples(st.integers(0, days - 1), st.integers(8, 18)).map(lambda x: T0 + x[0] * DAY + x[1] * HOUR)
+    return st.one_of(coarse, office, st.integers(0, days * DAY).map(lambda n: T0 + n))
+
+
+_LAGS = st.sampled_from([0, 0, 1500, 20 * MINUTE, 5 * HOUR, 3 * DAY])
+
+
+@st.composite
+def histories(
+    draw: st.DrawFn,
+    leads: tuple[str, ...] = ("lead-1",),
+    most: int = 24,
+    days: int = DAYS,
+    lagged: bool = False,
+    backfilled: bool = True,
+    grounded: bool = True,
+    named: bool = True,
+) -> list[Sent]:
+    """Distinct facts of some leads, in no particular order.
+
+    :param grounded: each lead is known and fits, and has two or three strong touches, so that most get somewhere.
+    :param lagged: some were recorded long after they happened.
+    :param named: some answers name a handoff, existing or not.
+    """
+    out: list[Sent] = []
+
+    def add(lead: str, type_: str, t: int, payload: dict[str, Any], extra: dict[str, Any]) -> None:
+        late = draw(_LAGS) if lagged else 0
+        out.append(
+            sent(type_, t, len(out), payload, subject={"lead_id": lead}, recorded_at=t + late, **extra)
+        )
+
+    for lead in leads:
+        if grounded:
+            add(lead, "created", T0, {"source": "webinar", "generated_by": "marketing"}, {})
+            add(lead, "attributes_changed", T0, {"fields": FITS}, {})
+            for n in range(draw(st.integers(0, 3))):
+                add(lead, "content_downloaded", T0 + DAY + (9 + n) * HOUR, {"asset_id": f"g{n}"}, {})
+    for _ in range(draw(st.integers(0, most))):
+        lead = draw(st.sampled_from(leads))
+        type_, payload, extra = draw(_lead_facts(lead))
+        if not named and not type_.startswith("sla_"):
+            payload.pop("handoff_id", None)
+        if backfilled and draw(st.integers(0, 9)) == 0:
+            extra["backfill"] = True
+        add(lead, type_, draw(moments(days)), payload, extra)
+    return out
+
+
+@st.composite
+def deals(
+    draw: st.DrawFn, leads: tuple[str, ...] = ("lead-1",), most: int = 6, days: int = DAYS, first: int = 500
+) -> list[Sent]:
+    """Facts of up to two deals that some of the leads have a part in."""
+    out: list[Sent] = []
+    for number in range(draw(st.integers(0, 2))):
+        subject = {"deal_id": f"deal-{number}"}
+
+        def add(type_: str, t: int, payload: dict[str, Any], subject: dict[str, str] = subject) -> None:
+            out.append(sent(type_, t, first + len(out), payload, topic="deal", subject=subject))
+
+        part = draw(st.lists(st.sampled_from(leads), unique=True, max_size=len(leads)))
+        weight = draw(st.sampled_from([None, 0.3, 0.9]))
+        linked = [{"lead_id": x} | ({"weight": weight} if weight and n == 0 else {}) for n, x in enumerate(part)]
+        money = {"amount": draw(st.sampled_from([0, 100, 10_001])), "currency": "EUR"}
+        add("opened", draw(moments(days)), {"leads": linked, "pipeline": "p", "stage": "s"} | money)
+        for _ in range(draw(st.integers(0, most))):
+            type_, payload = draw(
+                st.sampled_from(
+                    [
+                        ("won", money), ("won", {"amount": 5003, "currency": "USD"}),
+                        ("lost", {"reason_code": "price"}), ("reopened", {}), ("deleted", {}),
+                        ("amount_changed", {"amount": 77, "currency": "EUR"}),
+                        ("stage_changed", {"stage": "s2", "status": "on_hold"}),
+                        ("stage_changed", {"stage": "s3", "status": "won", "probability": 0.9}),
+                        ("lead_linked", {"lead_id": leads[-1]}), ("lead_unlinked", {"lead_id": leads[0]}),
+                    ]
+                )
+            )  # fmt: skip
+            add(type_, draw(moments(days)), dict(payload))
+    return out
+
+
+SEEDS = st.integers(0, 2**32)

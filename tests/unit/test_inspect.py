@@ -1,0 +1,358 @@
+"""show, explain and handoffs: what people are told of a lead, from a file folded offline."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterable
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from streams.cli import build
+from streams.cli.times import ago, local, span, zone_named
+
+HOUR, DAY = 3_600_000, 86_400_000
+Show = Callable[..., dict[str, Any]]
+Run = Callable[..., Result]
+
+
+def ms(text: str) -> int:
+    return int(datetime.fromisoformat(text + "+00:00").timestamp() * 1000)
+
+
+MONDAY = ms("2026-11-16T09:00:00")
+
+
+def event(type_: str, at: int, payload: dict[str, Any] | None = None, **more: Any) -> dict[str, Any]:
+    made: dict[str, Any] = {
+        "type": type_, "occurred_at": at, "source_system": "test", "source_event_id": f"{type_}/{at}",
+        "subject": {"lead_id": "lead-1"}, "payload": payload or {},
+    }  # fmt: skip
+    return made | more
+
+
+def page(at: int, path: str = "pricing", **more: Any) -> dict[str, Any]:
+    return event("page_viewed", at, {"url": f"https://example.org/{path}"}, **more)
+
+
+KNOWN = [
+    event("owner_changed", MONDAY - DAY, {"owner": "owner-1", "team": "sales", "active": True}, subject=None),
+    event("created", MONDAY, {"source": "email", "generated_by": "marketing"}),
+    event(
+        "attributes_changed", MONDAY, {"fields": {"role": "director", "company_size": 50, "company": "c-1"}}
+    ),
+    page(MONDAY + 60_000),
+]
+HANDED = [*KNOWN, event("form_submitted", MONDAY + HOUR, {"form_id": "demo", "intent": "hand_raise"})]
+TOUCHED = [*HANDED, event("touched", MONDAY + 2 * HOUR, {"channel": "phone", "kind": "call"})]
+ACCEPTED = [*TOUCHED, event("accepted", MONDAY + 3 * HOUR)]
+DEAL = {"subject": {"deal_id": "deal-1"}}
+WON = [
+    *ACCEPTED,
+    event(
+        "opened", MONDAY + DAY,
+        {"leads": [{"lead_id": "lead-1"}], "amount": 150_000, "currency": "EUR", "pipeline": "new", "stage": "offer"},
+        **DEAL,
+    ),
+    event("won", MONDAY + 3 * DAY, {"amount": 120_050, "currency": "EUR"}, **DEAL),
+]  # fmt: skip
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    monkeypatch.chdir(tmp_path)
+    for name in os.environ:
+        if name.startswith("LEADSTREAM_"):
+            monkeypatch.delenv(name)
+
+    def invoke(events: Iterable[dict[str, Any]], *arguments: str) -> Result:
+        lines = "".join(json.dumps(e) + "\n" for e in events)
+        (tmp_path / "e.ndjson").write_text(lines, encoding="utf-8")
+        return CliRunner().invoke(build(), [*arguments, "--file", "e.ndjson"], env={"COLUMNS": "240"})
+
+    return invoke
+
+
+@pytest.fixture
+def show(run: Run) -> Show:
+    def found(events: Iterable[dict[str, Any]], *arguments: str) -> Any:
+        result = run(events, *arguments, "--json")
+        assert result.exit_code == 0, result.output
+        return json.loads(result.stdout)
+
+    return found
+
+
+# -- show -------------------------------------------------------------------------------------------------------------
+
+
+def test_a_lead_that_waits_for_sales(show: Show) -> None:
+    found = show(HANDED, "show", "lead-1")
+    assert (found["stage"], found["high_water"], found["journey"]) == ("mql", "mql", 1)
+    assert found["since_at"] == MONDAY + HOUR
+    assert found["qualified"] is True
+    assert (found["engagement_milli"], found["fit_milli"], found["grade"]) == (38_000, 53_000, "C")
+    assert (found["segment"], found["source"]) == ("small_business", "email")
+    h = found["open_handoff"]
+    assert (h["team"], h["owner"], h["outcome"]) == ("sales", "owner-1", "open")
+    assert h["first_touch"] == {"due_at": MONDAY + 5 * HOUR, "done_at": None, "breached_at": None}
+    assert h["admitting_rule"] == "hand-raise"
+    assert found["next_timer"] == {"at": MONDAY + 5 * HOUR + 120_000, "what": "first touch is overdue"}
+    assert found["event_count"] == 4
+
+
+def test_time_goes_on_without_events(show: Show) -> None:
+    late = show(HANDED, "show", "lead-1", "--as-of", "2026-11-16T15:00:00Z")
+    assert late["open_handoff"]["first_touch"]["breached_at"] == MONDAY + 5 * HOUR
+    ended = show(HANDED, "show", "lead-1", "--as-of", "2026-12-01T00:00:00Z")
+    assert ended["open_handoff"] is None
+    assert ended["stage"] == "expired"
+    assert ended["high_water"] == "mql"
+    assert ended["journeys"][0]["handoffs"][0]["outcome"] == "expired"
+
+
+def test_implied_stages_a_deal_and_what_it_brought(show: Show) -> None:
+    found = show(WON, "show", "lead-1")
+    entries = {e["stage"]: e for e in found["journeys"][0]["entries"]}
+    assert list(entries) == ["anonymous", "known", "engaged", "mql", "sal", "sql", "opportunity", "won"]
+    assert [name for name, e in entries.items() if e["implied"]] == ["sql"]
+    assert entries["sal"]["left_at"] == entries["sql"]["entered_at"] == MONDAY + DAY
+    assert found["deals"] == [
+        {
+            "deal_id": "deal-1", "journey": 1, "status": "won", "amount_minor": 120_050, "currency": "EUR",
+            "opened_at": MONDAY + DAY, "closed_at": MONDAY + 3 * DAY,
+        }
+    ]  # fmt: skip
+
+
+def test_a_refused_move_says_its_rule(show: Show) -> None:
+    back = event("stage_reported", MONDAY + 4 * HOUR, {"stage": "known"})
+    (mark,) = show([*ACCEPTED, back], "show", "lead-1")["journeys"][0]["marks"]
+    assert mark == {
+        "at": MONDAY + 4 * HOUR,
+        "kind": "refused",
+        "stage": "known",
+        "rule": "backward moves are refused",
+    }
+
+
+def test_history_says_so(show: Show) -> None:
+    found = show([e | {"backfill": True} for e in HANDED[1:]], "show", "lead-1")
+    assert all(e["backfill"] for e in found["journeys"][0]["entries"])
+    assert found["open_handoff"]["silent"] is True
+
+
+def test_a_deal_and_its_leads(show: Show) -> None:
+    found = show(WON, "show", "deal-1", "--kind", "deal")
+    assert (found["status"], found["amount_minor"], found["currency"]) == ("won", 120_050, "EUR")
+    assert found["leads"] == [{"lead_id": "lead-1", "weight": "1"}]
+    assert [(e["type"], e["offset"]) for e in found["events"]] == [("opened", 8), ("won", 9)]
+
+
+def test_a_visitor_nobody_knows_yet(show: Show) -> None:
+    visit = page(MONDAY, subject={"anonymous_id": "visitor-1"})
+    found = show([visit], "show", "visitor-1", "--kind", "anonymous")
+    assert (found["stage"], found["engagement_milli"]) == ("anonymous", 8_000)
+    missing = show([visit], "explain", "visitor-1", "--kind", "anonymous")["missing"]
+    assert missing[0].startswith("it is an anonymous visitor")
+
+
+def test_an_account_shows_its_events(show: Show) -> None:
+    signed = event("delivery_accepted", MONDAY, subject={"account_id": "account-1"})
+    found = show([signed], "show", "account-1", "--kind", "account")
+    assert [e["type"] for e in found["events"]] == ["delivery_accepted"]
+
+
+def test_words_times_and_zones(run: Run) -> None:
+    text = run(WON, "show", "lead-1", "--zone", "Europe/Vienna").stdout
+    assert "lead lead-1   as of Thu 2026-11-19 10:00 CET, definition default@1" in text
+    assert "won, since Thu 2026-11-19 10:00 CET, journey 1" in text
+    assert "by implication" in text
+    assert "1,200.50 EUR" in text
+    assert "accepted (Mon 2026-11-16 13:00 CET)" in text
+    waiting = run(HANDED, "show", "lead-1").stdout
+    assert "owner-1 of sales: first touch by Mon 2026-11-16 14:00 UTC (in 4 h)" in waiting
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "says"),
+    [
+        (("show", "lead-9"), 1, "no lead 'lead-9'"),
+        (("show", "deal-1"), 1, "there is one of --kind deal"),
+        (("show", "lead-1", "--kind", "person"), 2, "lead, anonymous, deal, account"),
+        (("show", "lead-1", "--zone", "Mars/Olympus"), 2, "no such time zone"),
+        (("explain", "lead-1", "--as-of", "soon"), 2, "--as-of"),
+    ],
+)
+def test_mistakes_are_one_line(run: Run, arguments: tuple[str, ...], code: int, says: str) -> None:
+    result = run(WON, *arguments)
+    assert result.exit_code == code
+    assert says in result.stderr
+    assert "Traceback" not in result.output
+
+
+# -- explain ----------------------------------------------------------------------------------------------------------
+
+
+def test_the_rows_of_a_score_are_the_score(show: Show) -> None:
+    visits = [page(MONDAY + n * 60_000, f"page-{n}") for n in range(2, 9)]
+    careers = page(MONDAY + 4 * DAY, "careers")
+    found = show([*HANDED, *visits, careers], "explain", "lead-1", "--as-of", "2026-12-20T00:00:00Z")
+    rows = found["score_rows"]
+    assert sum(r["points_milli"] for r in rows) == found["score_rows_sum_milli"] == found["engagement_milli"]
+    by_rule = {(r["rule"], r["why"]): r for r in rows}
+    # 30 points, 34 days old, by half every 30 days
+    assert by_rule["hand raised", "scored"]["points_milli"] == 13_676
+    assert by_rule["hand raised", "scored"]["offset"] == 5
+    assert by_rule["hand raised", "scored"]["topic"] == "engagement.events.v1"
+    assert by_rule["careers page", "scored"]["points_milli"] == -15_000
+
+
+def test_reclassified_clicks_leave_the_score_and_its_rows(show: Show) -> None:
+    click = event("email_clicked", MONDAY + 2 * HOUR, {"send_id": "send-1", "agent": "human"})
+    robot = event("engagement_reclassified", MONDAY + DAY, {"of": click["source_event_id"], "agent": "bot"})
+    before = show([*KNOWN, click], "explain", "lead-1")
+    after = show([*KNOWN, click, robot], "explain", "lead-1", "--as-of", "2026-11-16T23:59:00Z")
+    gone = show([*KNOWN, click, robot], "explain", "lead-1")
+    assert before["engagement_milli"] == after["engagement_milli"] == 12_000
+    assert "e-mail clicked" in {r["rule"] for r in before["score_rows"]}
+    assert {r["rule"] for r in gone["score_rows"]} == {"pricing page", "page view"}
+    assert gone["score_rows_sum_milli"] == gone["engagement_milli"]
+
+
+def test_the_story_tells_each_fact_and_where_it_lies(show: Show) -> None:
+    story = show(WON, "explain", "lead-1")["story"]
+    assert [line["type"] for line in story][:5] == [
+        "created", "attributes_changed", "page_viewed", "form_submitted", "touched",
+    ]  # fmt: skip
+    assert [line["stage"] for line in story] == [
+        "known", "known", "known", "mql", "mql", "sal", "opportunity", "won",
+    ]  # fmt: skip
+    assert [line["offset"] for line in story] == [2, 3, 4, 5, 6, 7, 8, 9]
+    assert story[3]["handoffs"] == 1
+    assert story[-1]["topic"] == "deal.events.v1"
+
+
+def test_which_rule_let_the_lead_through(show: Show) -> None:
+    (call,) = show(HANDED, "explain", "lead-1")["admitted"]
+    assert (call["rule"], call["hand_raised"], call["at"]) == ("hand-raise", True, MONDAY + HOUR)
+
+
+@pytest.mark.parametrize(
+    ("more", "says"),
+    [
+        (
+            [],
+            "suffices (53 of 50) and 31 more points of engagement (9 of 40); or a raised hand in the last 30 days",
+        ),
+        ([event("attributes_changed", MONDAY + HOUR, {"fields": {"role": "intern"}})], "more points of fit"),
+        (
+            [event("attributes_changed", MONDAY + HOUR, {"fields": {"relationship": "competitor"}})],
+            "ruled out as long as this holds: not a customer to be",
+        ),
+        ([event("disqualified", MONDAY + HOUR, {"reason_code": "spam"})], "it was disqualified"),
+        (
+            [event("consent_changed", MONDAY + HOUR, {"purpose": "sales_contact", "granted": False})],
+            "does not want to be contacted by sales",
+        ),
+    ],
+)
+def test_what_is_missing_to_qualify(show: Show, more: list[dict[str, Any]], says: str) -> None:
+    found = show([*KNOWN, *more], "explain", "lead-1")
+    assert found["qualified"] is False
+    assert says in "; ".join(found["missing"])
+
+
+def test_gates_that_are_not_passed(run: Run, tmp_path: Path) -> None:
+    gate = 'name = "gated"\nversion = 1\n[thresholds]\ngates = ["budget", "need"]\n'
+    (tmp_path / "gated.toml").write_text(gate, encoding="utf-8")
+    answered = event("attributes_changed", MONDAY + HOUR, {"fields": {"budget": "no"}})
+    text = run([*HANDED, answered], "explain", "lead-1", "--definition", "gated.toml").stdout
+    assert "budget must be known and positive; it is 'no'" in text
+    assert "need must be known and positive; it is not known" in text
+
+
+def test_a_qualified_lead_lacks_nothing_and_one_that_sales_works_on_neither(show: Show) -> None:
+    assert show(HANDED, "explain", "lead-1")["missing"] == []
+    assert show(ACCEPTED, "explain", "lead-1")["missing"] == []
+
+
+def test_after_a_rejection_it_says_until_when(show: Show) -> None:
+    rejected = event("rejected", MONDAY + 3 * HOUR, {"reason_code": "timing"})
+    found = show([*TOUCHED, rejected], "explain", "lead-1")
+    assert "sales has sent it back until 2027-02-14" in "; ".join(found["missing"])
+
+
+def test_explain_in_words(run: Run) -> None:
+    text = run(HANDED, "explain", "lead-1").stdout
+    assert "handoff 1.1 on Mon 2026-11-16 10:00 UTC was let through by a raised hand" in text
+    assert "38 in sum, which is the score" in text
+    assert "e.ndjson:5" in text
+    assert "→ mql, handed over" in text
+
+
+# -- handoffs ---------------------------------------------------------------------------------------------------------
+
+
+def other(lead: str, events: list[dict[str, Any]], later: int = 0) -> list[dict[str, Any]]:
+    """The same story, of another lead."""
+    return [
+        e | {"subject": {"lead_id": lead}, "occurred_at": e["occurred_at"] + later,
+             "source_event_id": f"{e['source_event_id']}/{lead}"}
+        for e in events if e["subject"] is not None
+    ]  # fmt: skip
+
+
+THREE = [*HANDED, *other("lead-2", TOUCHED, HOUR), *other("lead-3", ACCEPTED)]
+
+
+def test_open_handoffs_overdue_first(run: Run, show: Show) -> None:
+    at = ("--as-of", "2026-11-16T16:00:00Z")
+    found = show(THREE, "handoffs", "list", "--open", *at)
+    assert [(h["lead_id"], h["overdue"]) for h in found] == [("lead-1", True), ("lead-2", False)]
+    everything = show(THREE, "handoffs", "list", *at)
+    assert [h["lead_id"] for h in everything] == ["lead-1", "lead-2", "lead-3"]
+    result = run(THREE, "handoffs", "list", "--open", *at)
+    assert "OVERDUE  lead-1" in result.stdout
+    assert "first touch 2 h ago" in result.stdout
+    assert "2 handoffs, 2 open, 1 overdue, as of Mon 2026-11-16 16:00 UTC" in result.stderr
+
+
+def test_only_of_a_team_or_an_owner(show: Show) -> None:
+    assert len(show(THREE, "handoffs", "list", "--owner", "owner-1")) == 3
+    assert show(THREE, "handoffs", "list", "--owner", "owner-2") == []
+    assert show(THREE, "handoffs", "list", "--team", "elsewhere") == []
+
+
+def test_what_was_imported_waits_for_nobody(run: Run) -> None:
+    result = run([e | {"backfill": True} for e in HANDED[1:]], "handoffs", "list", "--open")
+    assert "lead-1" not in result.stdout
+    assert "1 imported without an answer call nobody" in result.stderr
+
+
+# -- times ------------------------------------------------------------------------------------------------------------
+
+
+def test_times_are_local_with_their_zone() -> None:
+    assert local(MONDAY, zone_named("America/New_York")) == "Mon 2026-11-16 04:00 EST"
+    assert local(1 << 62, zone_named("UTC")) == "never"
+
+
+@pytest.mark.parametrize(
+    ("length", "said"),
+    [
+        (0, "less than a minute"),
+        (35 * 60_000, "35 min"),
+        (DAY + 2 * HOUR + 60_000, "1 d 2 h"),
+        (2 * HOUR, "2 h"),
+    ],
+)
+def test_spans_have_two_units_at_most(length: int, said: str) -> None:
+    assert span(length) == said
+    assert ago(MONDAY + length, MONDAY) == f"in {said}"
+    if length:
+        assert ago(MONDAY - length, MONDAY) == f"{said} ago"

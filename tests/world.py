@@ -1,0 +1,321 @@
+"""Small worlds for tests: rows at `subject.process` level, and the whole topology on the driver.
+
+`World` keeps its rows encoded between calls, so whatever it proves it proves of the encoding too.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from processors import deals, figures, say
+from processors.compiled import Compiled, compile_definition
+from processors.definition.model import Definition
+from processors.events import Event
+from processors.figures import Contribution
+from processors.fold import reference
+from processors.ledger import Item, items, position, recorded_at
+from processors.model import Handoff, Row, State, dump, load
+from processors.reference import Reference
+from processors.reference import apply as apply_reference
+from processors.say import Output
+from processors.scope import Scope
+from processors.subject import Refused, Told, next_due, process, seen
+from schemas.codec import decode, decode_output
+from schemas.envelope import Envelope
+from streams.driver import Driver
+from streams.settings import Settings
+from streams.topology import LeadTopology
+from streams.work import Record
+from tests.strategies import T0, Sent, default_definition, law_definition
+
+OWNERS = (
+    {"owner": "owner-1", "team": "sales", "active": True, "weight": 2, "time_zone": "America/New_York"},
+    {"owner": "owner-2", "team": "sales", "active": True},
+    {"owner": "owner-3", "team": "sales", "active": True, "out_of_office_until": T0 + 9 * 86_400_000},
+    {"owner": "owner-gone", "team": "sales", "active": False},
+)
+
+
+def known_owners(base: Definition, owners: Iterable[dict[str, Any]] = OWNERS) -> Reference:
+    facts = [Envelope(type="owner_changed", occurred_at=1_600_000_000_000, payload=o) for o in owners]
+    return apply_reference(Reference(base), facts)
+
+
+LAW = law_definition()
+PEOPLE = known_owners(LAW)
+LAWS = (compile_definition(LAW),)
+
+
+def run_of(events: Iterable[Event]) -> list[Item]:
+    """The set of facts as the reference fold takes it: of each identity the claim that was recorded first, in order."""
+    first: dict[int, Event] = {}
+    for e in sorted(events, key=lambda e: (recorded_at(e.a, e.c), position(e.c))):
+        first.setdefault(e.b >> 16, e)
+    return sorted(((e.a, e.b, e.c, e.data) for e in first.values()), key=lambda e: e[:2])
+
+
+class World:
+    """Rows of leads and deals, a bus between them, totals, and all that was published."""
+
+    def __init__(
+        self,
+        definitions: tuple[Compiled, ...] = LAWS,
+        people: Reference = PEOPLE,
+        now: int = T0,
+        rng: random.Random | None = None,
+    ) -> None:
+        self.definitions, self.people, self.now = definitions, people, now
+        self.rng = rng
+        self.stored: dict[str, bytes] = {}
+        self.bus: list[Told] = []
+        self.totals: Contribution = {}
+        self.outputs: list[Output] = []
+        self.refused: list[Refused] = []
+        self.counts: Counter[str] = Counter()
+
+    def scope(self, key: str) -> Scope:
+        return Scope(key, self.definitions, self.people, lambda: (None, []))
+
+    def row(self, key: str = "l:lead-1") -> Row:
+        return load(self.stored[key]) if key in self.stored else Row()
+
+    def feed(
+        self, key: str, events: Sequence[Event], now: int, live: bool = True, told: Sequence[Told] = ()
+    ) -> None:
+        self.now = now = max(now, self.now)
+        row, scope = self.row(key), self.scope(key)
+        if key.startswith("d:"):
+            result, moved = deals.process(key, row, events, now)
+            if moved is not None:
+                figures.move(
+                    self.totals, figures.of_deal(moved.before, scope), figures.of_deal(moved.after, scope)
+                )
+        else:
+            result = process(row, events, now, scope, told, live)
+            if result.moved is not None:
+                before, after = result.moved
+                figures.move(self.totals, figures.of_lead(before, scope), figures.of_lead(after, scope))
+        self.stored[key] = dump(row)
+        self.outputs += result.outputs
+        self.refused += result.refused
+        self.counts.update(result.counts)
+        for message in result.told:
+            self.bus += [message] * (2 if self.rng is not None and self.rng.random() < 0.2 else 1)
+
+    def batch(self, events: Sequence[Event], now: int, live: bool = True) -> None:
+        """One batch, whatever its subjects."""
+        by_key: dict[str, list[Event]] = {}
+        for e in events:
+            by_key.setdefault(e.subject, []).append(e)
+        for key, found in by_key.items():
+            self.feed(key, found, now, live)
+
+    def deliver(self, live: bool = True, some: bool = False) -> None:
+        """What rows told one another: in any order where there is chance in this world."""
+        while self.bus and not (some and self.rng is not None and self.rng.random() < 0.3):
+            at = self.rng.randrange(len(self.bus)) if self.rng is not None else 0
+            message = self.bus.pop(at)
+            self.feed(message.to, (), self.now, live, [message])
+
+    def tick(self, to: int, live: bool = True) -> None:
+        """The timers, as they fall due."""
+        while True:
+            due = min((self._due(k) for k in self.stored), default=to + 1)
+            if due > to:
+                break
+            for key in list(self.stored):
+                if self._due(key) <= due:
+                    self.feed(key, (), due, live)
+        self.now = max(self.now, to)
+
+    def _due(self, key: str) -> int:
+        row = self.row(key)
+        return row.held if key.startswith("d:") else next_due(row)
+
+    def hush(self, to: int) -> None:
+        """Time passes for everybody, nothing being said; rows are looked at once."""
+        for key in list(self.stored):
+            self.feed(key, (), to, False)
+
+    def speak(self, to: int) -> None:
+        """The end of catching up."""
+        for key in list(self.stored):
+            self.feed(key, (), to, True)
+
+    def summed(self) -> Contribution:
+        """The sum of what the rows contribute, from the rows alone."""
+        out: Contribution = {}
+        for key in self.stored:
+            row, scope = self.row(key), self.scope(key)
+            if key.startswith("d:"):
+                deal = deals.fold(items(row.ledger, row.data), row.head.fired)
+                figures.add(out, figures.of_deal(deal, scope).items())
+            else:
+                figures.add(out, figures.of_lead(seen(row.head), scope).items())
+        return {k: n for k, n in out.items() if n}
+
+    def published(self, lead: str = "lead-1") -> dict[str, dict[str, Any]]:
+        """What a subscriber holds: the last revision of each output that was not withdrawn."""
+        last: dict[str, dict[str, Any]] = {}
+        for o in self.outputs:
+            if o.key == lead:
+                known = last.get(o.record["output_id"])
+                assert known is None or known["revision"] < o.record["revision"]
+                last[o.record["output_id"]] = o.record
+        return {k: r for k, r in last.items() if r["op"] != "withdrawn"}
+
+    def alone(self, key: str, run: Sequence[Item], now: int) -> State:
+        """The fold of these facts from scratch, with the handoffs that this world's row has minted."""
+        scope = self.scope(key)
+        scope.said = self.row(key).minted
+        return reference(run, now, scope)
+
+
+def decided(key: str, s: State) -> dict[str, tuple[Any, ...]]:
+    """What a state says to the outside, by output id."""
+    return {say.output_id(key, k): v for k, v in say.decisions(s.journeys).items()}
+
+
+def handoffs(s: State) -> list[Handoff]:
+    return [h for j in s.journeys for h in j.handoffs]
+
+
+def cut(found: Sequence[Any], rng: random.Random, most: int = 6) -> list[list[Any]]:
+    """Into batches of any size."""
+    out, rest = [], list(found)
+    while rest:
+        n = rng.randint(1, most)
+        out.append(rest[:n])
+        rest = rest[n:]
+    return out
+
+
+class Funnel:
+    """Given events, when time passes, then outputs: the topology as a publisher and a subscriber see it."""
+
+    def __init__(
+        self,
+        definition: Definition | None = None,
+        now: int = T0,
+        *,
+        partitions: int = 4,
+        owners: Iterable[dict[str, Any]] = (),
+        live: bool = True,
+        **settings: Any,
+    ) -> None:
+        self.settings = Settings(partitions=partitions, **settings)
+        self.definition = definition if definition is not None else default_definition()
+        self.learned: list[Envelope] = []
+        self.topology = LeadTopology(self.settings, self.definition)
+        self.driver = Driver(self.topology, now_ms=now, live=live)
+        self.n = 0
+        for o in owners:
+            self.learn("owner_changed", 1_600_000_000_000, **o)
+
+    @property
+    def now(self) -> int:
+        return self.driver.now_ms
+
+    def learn(self, type_: str, t: int, **payload: Any) -> None:
+        """A reference event, read at once."""
+        topic = self.settings.topics.reference
+        wire = {"type": type_, "occurred_at": t, "source_system": "admin", "payload": payload}
+        e = decode(Sent("reference", wire | {"subject": {}}, t, 0).value, ())
+        assert topic
+        self.learned.append(e)
+        self.topology.apply([(e, t)])
+
+    def publish(self, what: Sent, key: bytes | None = None, partition: int | None = None) -> Record:
+        topic = getattr(self.settings.topics, what.topic)
+        return self.driver.publish(
+            topic, what.key if key is None else key, what.value, timestamp_ms=what.recorded_at, partition=partition
+        )
+
+    def say(
+        self,
+        type_: str,
+        t: int,
+        payload: dict[str, Any] | None = None,
+        *,
+        lead: str = "lead-1",
+        deal: str = "",
+        topic: str = "",
+        key: bytes | None = None,
+        partition: int | None = None,
+        recorded_at: int | None = None,
+        run: bool = True,
+        **envelope: Any,
+    ) -> Record:
+        """Publish one event and let everything that follows from it happen; time goes on to its append time."""
+        from tests.strategies import sent
+
+        self.n += 1
+        subject = {"deal_id": deal} if deal else {"lead_id": lead}
+        at = max(t, self.now) if recorded_at is None else recorded_at
+        what = sent(
+            type_, t, self.n, payload, subject=subject, topic=topic or ("deal" if deal else ""), recorded_at=at,
+            **envelope,
+        )  # fmt: skip
+        if run:
+            self.driver.advance(max(self.now, min(at, t) if at < t else at))
+        record = self.publish(what, key, partition)
+        if run:
+            self.driver.run()
+        return record
+
+    def until(self, t: int) -> None:
+        self.driver.advance(t)
+
+    def out(self, name: str, lead: str | None = "lead-1", **having: Any) -> list[dict[str, Any]]:
+        """What was published to the output topic of that name, in order, with these values."""
+        topic = getattr(self.settings.topics, name)
+        found = []
+        for record in self.driver.read(topic):
+            _, fields = decode_output(record.value or b"")
+            if (lead is None or record.key == lead.encode()) and all(fields[k] == v for k, v in having.items()):
+                found.append(fields)
+        return found
+
+    def dead(self) -> list[dict[str, str]]:
+        """The reasons of the dead letters."""
+        prefix = "leadstream.error."
+        return [
+            {k[len(prefix) :]: v.decode() for k, v in r.headers if k.startswith(prefix)}
+            for r in self.driver.read(self.settings.topics.dead_letters)
+        ]
+
+    def row(self, key: str = "l:lead-1") -> Row:
+        p = self.topology.partition_of(key[2:])
+        return load(self.driver.rows[p].rows[key.encode()])
+
+    def head(self, lead: str = "lead-1") -> State:
+        return self.row(f"l:{lead}").head
+
+    def handoffs(self, lead: str = "lead-1") -> list[Handoff]:
+        return handoffs(self.head(lead))
+
+    def stages(self, lead: str = "lead-1") -> list[str]:
+        """Names of the stages and exits as a subscriber last saw them, in order of time."""
+        last: dict[str, dict[str, Any]] = {}
+        for fields in self.out("stage_changes", lead):
+            last[fields["output_id"]] = fields
+        kept = [r for r in last.values() if r["op"] != "withdrawn" and r["kind"] in ("entered", "ended")]
+        return [r["stage"] for r in sorted(kept, key=lambda r: (r["occurred_at"], r["sequence"]))]
+
+    def total(self, name: str, *labels: str) -> int:
+        """A figure, over all other labels."""
+        totals = self.topology.totals().items()
+        return sum(n for k, n in totals if k[0] == name and all(x in k[1:] for x in labels))
+
+    def restart(self) -> None:
+        """Another process: nothing is left but what was committed."""
+        topology = LeadTopology(self.settings, self.definition)
+        topology.apply([(e, e.occurred_at) for e in self.learned])
+        self.topology = topology
+        self.driver.restart(topology)
+
+
+Given = Callable[..., Record]
