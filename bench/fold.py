@@ -12,6 +12,7 @@ from streams.driver import Driver
 from streams.settings import Settings
 from streams.topology import LeadTopology
 from streams.work import Record
+from streams.worker import tune_collector
 
 
 def once(count: int, batch: int, live: bool) -> dict[str, float]:
@@ -29,6 +30,7 @@ def once(count: int, batch: int, live: bool) -> dict[str, float]:
             last = m.at_ms
     topology.learn(reference)
     driver.now_ms = last
+    tune_collector()
     started = time.process_time()
     driver.run(batch)
     folded = time.process_time() - started

@@ -81,7 +81,9 @@ class _Walk:
         if name == "opened":
             for item in p.get("leads") or ():
                 self.leads.setdefault(item["lead_id"], _weight(item.get("weight")))
-            v.update(amount=p.get("amount") or 0, currency=p.get("currency") or "", stage=p.get("stage") or "")
+            if "amount" not in v:  # what is dated before the opening knows better: clocks differ
+                v.update(amount=p.get("amount") or 0, currency=p.get("currency") or "")
+            v.setdefault("stage", p.get("stage") or "")
             v.update(account=p.get("account_id") or "", pipeline=p.get("pipeline") or "")
             self._probability(p)
         elif name == "lead_linked":

@@ -43,7 +43,7 @@ def said_before(t: int, used: set[tuple[str, int]], scope: Scope) -> Minted | No
 def answered_before(t: int, named: str, used: set[tuple[str, int]], scope: Scope) -> Minted | None:
     """The said handoff that an answer at ``t`` pinned, although its ground is gone now."""
     for m in scope.said:
-        if m.pinned and m.trigger <= t <= m.end and (m.of, m.ordinal) not in used and named in ("", m.id):
+        if m.pinned and m.trigger < t <= m.end and (m.of, m.ordinal) not in used and named in ("", m.id):
             return m
     return None
 

@@ -402,7 +402,11 @@ def _of_deal(s: State, f: Fact) -> Share:
 
 
 def _deal_won(s: State, f: Fact) -> None:
-    share = _of_deal(s, f)
+    if str(f.at(0)) not in s.shares:  # nobody told of its opening: that stage is implied too (case 25)
+        if s.journeys[-1].exited or s.journeys[-1].at < f.d.won:
+            reach(s, f, f.d.won)
+        s.shares = {**s.shares, str(f.at(0)): Share(s.journeys[-1].n, f.at(1), f.at(2) or "", f.t)}
+    share = s.shares[str(f.at(0))]
     closed = share.closed if share.outcome == WON else f.t  # won twice is one win (case 35)
     s.shares = {**s.shares, str(f.at(0)): replace(share, amount=f.at(1), outcome=WON, closed=closed)}
     j = s.journeys[share.journey - 1]

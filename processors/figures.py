@@ -18,7 +18,7 @@ from processors import deals, ledger
 from processors.compiled import Compiled
 from processors.days import month_of_day
 from processors.deals import Deal
-from processors.fold import elapse, feed
+from processors.fold import elapse, feed, look_into, new_state, settled
 from processors.handoff import zone_of
 from processors.model import (
     ACCEPTED,
@@ -102,7 +102,7 @@ COLUMNS: dict[str, tuple[str, ...]] = {
     "cycle_on": ("pipeline", "day", "days"),
 }
 
-_Put = Callable[..., None]
+_Put = Callable[[Key], None]
 
 
 def log_bin(ms: int) -> int:
@@ -143,28 +143,35 @@ def of_lead(seen: Seen, scope: Scope, fine: bool = True) -> Contribution:
         return out
     d = scope.definitions[-1]
     lead = (seen.source or EMPTY, seen.segment or EMPTY)
-
-    def put(*key: Any, n: int = 1) -> None:
-        out[key] = out.get(key, 0) + n
-
-    put("persons", *lead)
+    ones: list[Key] = []  # gathered, then counted: half the work of counting one by one
+    put = ones.append
+    put(("persons", *lead))
     for j in seen.journeys:
         _entries(j, d, lead, fine, put)
         for h in j.handoffs:
             _handoff(h, lead, scope, fine, put)
     known = _known(seen, d, lead, fine, put)
     _won(seen, known, d, lead, fine, put)
-    _stranded(seen, put)
     if fine:
         for j in seen.journeys:
             _conversions(j, d, lead, put)
-        for share in seen.shares.values():
-            if share.outcome in (WON, LOST_DEAL):
-                key = (DEAL_STATUS[share.outcome], *lead, share.currency or EMPTY, d.days.day(share.closed))
-                put("link_on", *key)
-                if share.amount:
-                    put("link_amount_on", *key, n=share.amount)
+        _links(seen, d, lead, out, put)
+    for key in ones:
+        out[key] = out.get(key, 0) + 1
+    astray = _astray(seen)
+    if astray:
+        out["stranded",] = astray
     return out
+
+
+def _links(seen: Seen, d: Compiled, lead: tuple[str, str], amounts: Contribution, put: _Put) -> None:
+    """The lead's part in deals that have closed."""
+    for share in seen.shares.values():
+        if share.outcome in (WON, LOST_DEAL):
+            key = (DEAL_STATUS[share.outcome], *lead, share.currency or EMPTY, d.days.day(share.closed))
+            put(("link_on", *key))
+            if share.amount:
+                add(amounts, [(("link_amount_on", *key), share.amount)])
 
 
 def _series(j: Journey, x: int) -> str:
@@ -183,20 +190,20 @@ def _entries(j: Journey, d: Compiled, lead: tuple[str, str], fine: bool, put: _P
     day = 0
     for x in j.entries:
         code, series = x & CODE, _series(j, x)
-        put("entered", code, series, *lead)
+        put(("entered", code, series, *lead))
         if fine:
             day = d.days.day(x >> 9)
-            put("entered_on", code, series, *lead, day)
+            put(("entered_on", code, series, *lead, day))
         if before is not None:
             entry, came, old = before
-            put("left", entry & CODE, old, *lead)
+            put(("left", entry & CODE, old, *lead))
             if fine:
-                put("left_on", entry & CODE, old, *lead, day)
+                put(("left_on", entry & CODE, old, *lead, day))
                 if not entry & IMPLIED:
-                    put("stay_on", entry & CODE, *lead, day, day - came)
+                    put(("stay_on", entry & CODE, *lead, day, day - came))
         before = (x, day, series)
     if before is not None:
-        put("balance", before[0] & CODE, before[2], *lead)
+        put(("balance", before[0] & CODE, before[2], *lead))
 
 
 def _known(seen: Seen, d: Compiled, lead: tuple[str, str], fine: bool, put: _Put) -> int:
@@ -204,9 +211,9 @@ def _known(seen: Seen, d: Compiled, lead: tuple[str, str], fine: bool, put: _Put
     for j in seen.journeys:
         for x in j.entries:
             if d.known <= x & CODE < REJECTED:
-                put("leads", _series(j, x), *lead)
+                put(("leads", _series(j, x), *lead))
                 if fine:
-                    put("leads_on", _series(j, x), *lead, d.days.day(x >> 9))
+                    put(("leads_on", _series(j, x), *lead, d.days.day(x >> 9)))
                 return x >> 9
     return 0
 
@@ -243,12 +250,12 @@ def _conversions(j: Journey, d: Compiled, lead: tuple[str, str], put: _Put) -> N
             continue
         began = first[a]
         month = month_of_day(began)
-        put("cohort", a, b, month, *lead)
+        put(("cohort", a, b, month, *lead))
         if b in first:
-            put("converted", a, b, EVER, month, *lead)
+            put(("converted", a, b, EVER, month, *lead))
             for h in d.source.horizons_days:
                 if first[b] - began <= h:
-                    put("converted", a, b, h, month, *lead)
+                    put(("converted", a, b, h, month, *lead))
 
 
 def _handoff(h: Handoff, lead: tuple[str, str], scope: Scope, fine: bool, put: _Put) -> None:
@@ -256,19 +263,19 @@ def _handoff(h: Handoff, lead: tuple[str, str], scope: Scope, fine: bool, put: _
     answered = h.outcome in (ACCEPTED, TURNED_DOWN)
     outcome = "imported_open" if h.flags & SILENT and not answered else OUTCOMES[h.outcome] or "open"
     team, rule, reason = h.team or EMPTY, h.rule or EMPTY, h.reason or EMPTY
-    put("handoff", outcome, *lead, team)
+    put(("handoff", outcome, *lead, team))
     if h.returned:
-        put("returned", reason, lead[0])
+        put(("returned", reason, lead[0]))
     if h.outcome == TURNED_DOWN:
-        put("rejected", reason, lead[0], rule)
+        put(("rejected", reason, lead[0], rule))
     elif h.outcome == ACCEPTED:
-        put("admitted", rule, lead[0])
+        put(("admitted", rule, lead[0]))
     call: tuple[str, ...] = ()
     day = 0
     if fine:
         call = (*lead, team, h.owner or EMPTY, rule)
         day = scope.definitions[-1].days.day(h.start)
-        put("handoff_on", outcome, reason, "yes" if h.returned else "no", *call, day)
+        put(("handoff_on", outcome, reason, "yes" if h.returned else "no", *call, day))
     if outcome == "imported_open":
         return
     for clock, due, met, late in (
@@ -278,30 +285,28 @@ def _handoff(h: Handoff, lead: tuple[str, str], scope: Scope, fine: bool, put: _
     ):
         if due:
             state = "breached" if late else "met" if met else "open" if h.outcome == OPEN else "dropped"
-            put("sla", clock, state, team)
+            put(("sla", clock, state, team))
             if fine:
-                put("sla_on", clock, state, *call, day)
+                put(("sla_on", clock, state, *call, day))
     if h.touched:
-        put("speed", team, log_bin(h.touched - h.start))
+        put(("speed", team, log_bin(h.touched - h.start)))
         if fine:
             d = scope.definitions[h.definition]
             calendar = d.calendar(d.source.sla[h.policy], zone_of(h.owner, h.start, scope))
-            put("speed_on", "wall", *call, day, log_bin(h.touched - h.start))
-            put("speed_on", "business", *call, day, log_bin(calendar.between(h.start, h.touched)))
+            put(("speed_on", "wall", *call, day, log_bin(h.touched - h.start)))
+            put(("speed_on", "business", *call, day, log_bin(calendar.between(h.start, h.touched))))
     elif h.outcome != WITHDRAWN:  # what was taken back, nobody had to touch
-        put("untouched", team)
+        put(("untouched", team))
         if fine:
-            put("untouched_on", *call, day)
+            put(("untouched_on", *call, day))
 
 
-def _stranded(seen: Seen, put: _Put) -> None:
+def _astray(seen: Seen) -> int:
     """|handoffs - terminal - open|, where only the last one of the last journey can be open; always 0."""
     handoffs = [h for j in seen.journeys for h in j.handoffs]
     current = seen.journeys[-1].handoffs
     opened = 1 if current and current[-1].outcome == OPEN else 0
-    astray = abs(len(handoffs) - sum(h.outcome != OPEN for h in handoffs) - opened)
-    if astray:
-        put("stranded", n=astray)
+    return abs(sum(h.outcome == OPEN for h in handoffs) - opened)
 
 
 def _won(seen: Seen, known: int, d: Compiled, lead: tuple[str, str], fine: bool, put: _Put) -> None:
@@ -310,9 +315,9 @@ def _won(seen: Seen, known: int, d: Compiled, lead: tuple[str, str], fine: bool,
     if wins:
         day = d.days.day(min(wins))
         days = day - d.days.day(seen.created or known or min(wins))
-        put("days_to_won", lead[0], days)
+        put(("days_to_won", lead[0], days))
         if fine:
-            put("won_on", *lead, d.days.day(known or min(wins)), day, days)
+            put(("won_on", *lead, d.days.day(known or min(wins)), day, days))
 
 
 def of_deal(deal: Deal | None, scope: Scope, fine: bool = True) -> Contribution:
@@ -384,21 +389,28 @@ def of_row(key: str, row: Row, scope: Scope, as_of_ms: int | None = None, fine: 
 def seen_at(row: Row, as_of_ms: int | None, scope: Scope) -> Seen:
     """A lead as it stood, or will have stood by timers alone, at an instant; by what is known of that now."""
     head = row.head
-    past = as_of_ms is None or (head.a >> 22 <= as_of_ms and head.fired <= as_of_ms)
-    if as_of_ms is None or (past and as_of_ms < min(head.due, row.held)):
+    if as_of_ms is None:
         return seen_of(head)
-    base, items = base_of(row), effective(row)
-    scope.history, scope.said = lambda: (base, items), row.minted
-    s = State()
-    if past:
-        s = decode_state(encode(head))
-    elif kept := [x for x in row.snapshots if x[0] >> 22 <= as_of_ms]:
-        s = decode_state(kept[-1][2])
-    elif base is not None and base.a >> 22 <= as_of_ms:
-        s = base
-    feed(s, [e for e in items if (e[0], e[1]) > (s.a, s.b) and e[0] >> 22 <= as_of_ms], scope)
-    elapse(s, as_of_ms, scope)
-    return seen_of(s)
+    at = as_of_ms
+    past = head.a >> 22 <= at and head.fired <= at
+    if past and at < min(head.due, row.held):
+        return seen_of(head)
+    base, items = base_of(row), [e for e in effective(row) if e[0] >> 22 <= at]
+    look_into(scope, lambda: (base, items))
+    scope.said = row.minted
+    begin = [x[2] for x in row.snapshots if x[0] >> 22 <= at][-1:]
+    if past and not row.held < head.latest:  # else a clock may start earlier than the head knows
+        begin = [encode(head)]
+
+    def once() -> State:
+        s = decode_state(begin.pop()) if begin else base_of(row) or new_state()
+        if s.a >> 22 > at:
+            s = new_state()
+        feed(s, [e for e in items if (e[0], e[1]) > (s.a, s.b)], scope)
+        elapse(s, at, scope)
+        return s
+
+    return seen_of(settled(once, scope))
 
 
 def forgotten(row: Row, as_of_ms: int) -> bool:

@@ -115,7 +115,7 @@ def process(
     stale: tuple[int, int] | None = None  # fold again from here
     look_into(scope, lambda: (base_of(row), effective(row)))
     scope.said = row.minted
-    for e in events:
+    for e in sorted(events, key=_order) if len(events) > 1 else events:
         a, b = e.a, e.b
         t = a >> 22
         if t <= row.floor:
@@ -160,12 +160,12 @@ def process(
             stale = key
     if stale is not None:
         out.count("refolded")
-        head = _refold(row, stale, now, scope)
+        head = _refold(row, stale, now, scope, live)
     elif row.held <= now and row.held < head.latest:
-        head = _refold(row, (0, 0), now, scope)  # clocks that start after what has just become due: see `start_of`
-    elif row.held <= now or head.due <= now:
+        head = _refold(row, (0, 0), now, scope, live)  # clocks that start after what has just become due: see `start_of`
+    elif row.held <= now or (live and head.due <= now):
         rest = [e for e in effective(row) if (e[0], e[1]) > (head.a, head.b)] if row.held <= now else []
-        _finish(row, head, rest, now, scope)
+        _finish(row, head, rest, now, scope, live)
     if len(row.ledger) > ENTRIES * WIDTH or (
         row.ledger and head.last - HORIZON_MS > int.from_bytes(row.ledger[:8], "big") >> 22
     ):
@@ -175,6 +175,10 @@ def process(
         out.moved = (before, after_)
     _speak(row, before, out, now, scope, live)
     return out
+
+
+def _order(e: Event) -> tuple[int, int]:
+    return e.a, e.b
 
 
 def _above_base(row: Row, a: int, b: int) -> int:
@@ -242,17 +246,18 @@ def _receive(row: Row, told: Told) -> tuple[int, int] | None:
     return min(keys, default=(0, 0))
 
 
-def _finish(row: Row, s: State, rest: list[Item], now: int, scope: Scope) -> None:
+def _finish(row: Row, s: State, rest: list[Item], now: int, scope: Scope, live: bool) -> None:
     due = [e for e in rest if e[0] >> 22 <= now]
     if len(due) < len(rest):
         row.held = rest[len(due)][0] >> 22
     elif row.held <= now:
         row.held = NEVER
     feed(s, due, scope, lambda s: row.snapshots.append((s.a, s.b, encode(s))))
-    elapse(s, now, scope)
+    if live:  # in a half-read past the next event comes before most timers: they wait for its end
+        elapse(s, now, scope)
 
 
-def _refold(row: Row, key: tuple[int, int], now: int, scope: Scope) -> State:
+def _refold(row: Row, key: tuple[int, int], now: int, scope: Scope, live: bool) -> State:
     """From the last snapshot before ``key``, else from the base: the same transitions as in order."""
     row.snapshots = [x for x in row.snapshots if (x[0], x[1]) < key]
     kept = list(row.snapshots)
@@ -264,7 +269,7 @@ def _refold(row: Row, key: tuple[int, int], now: int, scope: Scope) -> State:
         row.snapshots = list(kept)
         s = decode_state(kept[-1][2]) if kept else base_of(row) or new_state()
         row.held = NEVER
-        _finish(row, s, [e for e in everything if (e[0], e[1]) > (s.a, s.b)], now, scope)
+        _finish(row, s, [e for e in everything if (e[0], e[1]) > (s.a, s.b)], now, scope, live)
         kept.clear()  # a wrong match may lie before the snapshot
         return s
 

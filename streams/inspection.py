@@ -38,7 +38,6 @@ from processors.model import (
     Row,
     State,
 )
-from processors.scope import Scope
 from processors.subject import base_of, effective, process
 from streams.errors import WorkerError
 from streams.topology import LeadTopology
@@ -268,7 +267,7 @@ class Subject:
             return self.show()
         s, d = self.state, self.definition
         score = scoring.engagement(s, d.days.day(self.as_of), d)
-        rows = explain.score_rows(s, self.base, self.items, self.as_of, d)
+        rows = explain.score_rows(s, self.base, self.items, self.as_of, d, self.scope.definitions)
         calls = [(j, h) for j in s.journeys for h in j.handoffs]
         return self._heading() | {
             **self._standing(),
@@ -308,23 +307,21 @@ class Subject:
 
     def _story(self) -> list[View]:
         self.scope.said = self.row.minted
-        out = []
-        for line in explain.story(self.items, self.as_of, self.scope, self.base):
-            out.append(
-                {
-                    "at": line.at,
-                    "recorded_at": line.recorded_at,
-                    "type": line.type,
-                    "payload": line.payload,
-                    "backfill": line.backfill,
-                    "engagement_milli": line.level,
-                    "fit_milli": line.fit,
-                    "stage": self.stage(line.stage) if line.stage >= 0 else None,
-                    "handoffs": line.handoffs,
-                    **self.place(line.position),
-                }
-            )
-        return out
+        return [
+            {
+                "at": line.at,
+                "recorded_at": line.recorded_at,
+                "type": line.type,
+                "payload": line.payload,
+                "backfill": line.backfill,
+                "engagement_milli": line.level,
+                "fit_milli": line.fit,
+                "stage": self.stage(line.stage) if line.stage >= 0 else None,
+                "handoffs": line.handoffs,
+                **self.place(line.position),
+            }
+            for line in explain.story(self.items, self.as_of, self.scope, base_of(self.row))
+        ]
 
 
 def handoff_view(lead: str, j: Journey, h: Handoff) -> View:
@@ -377,8 +374,12 @@ def handoffs(
     for key, row in rows:
         if key[:1] != "l" or not row.head.journeys:
             continue
-        if only_open and handoff.open_handoff(row.head) is None and row.held > as_of and _settled(row, as_of):
-            continue  # time alone opens nothing
+        if only_open:
+            some = handoff.open_handoff(row.head) is not None
+        else:
+            some = any(j.handoffs for j in row.head.journeys)
+        if not some and row.held > as_of and _settled(row, as_of):
+            continue  # time alone makes none
         subject = Subject(topology, key, row, as_of)
         for j in subject.state.journeys:
             for h in j.handoffs:

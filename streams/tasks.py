@@ -27,6 +27,9 @@ from streams.work import Message, SourceRecord, Topology, Work
 #: While catching up, a task waits this long for records of an input that has more, to take the
 #: oldest first. Not for ever: the order is a matter of cost (late events), not of results.
 PATIENCE_S = 0.5
+#: Slices of work in one transaction while catching up: the more events of a row meet in one batch, the less each
+#: costs. Heartbeats are sent from another thread, and nobody waits for an answer meanwhile but the probes.
+CATCH_UP_SLICES = 4
 #: Positions that move without records (markers of transactions) are committed at least this often.
 #: At once would cost one transaction per marker, and forwards to the inbox leave many.
 IDLE_COMMIT_S = 1.0
@@ -263,7 +266,7 @@ class Task:
         if not self.live and self._should_wait_for_more():
             return []
         taken: list[SourceRecord] = []
-        most = self._batch.size
+        most = self._batch.size if self.live else min(self._full, self._batch.size * CATCH_UP_SLICES)
         while len(taken) < most:
             waiting = [source for source in self.inputs.values() if source.waiting]
             if not waiting:

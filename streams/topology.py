@@ -151,17 +151,20 @@ class LeadTopology:
     def next_due(self, partition: int, live: bool) -> int | None:
         part = self._parts[partition]
         part.put_back()
-        return 0 if live and part.waiting else part.next_due()
+        if not live:
+            return None  # timers wait for the end of the past: most of them would be outrun by its next event
+        return 0 if part.waiting else part.next_due()
 
     def due(self, partition: int, now_ms: int, live: bool, limit: int) -> Work:
         part = self._parts[partition]
         part.put_back()
         keys: dict[bytes, None] = {}
-        if live:
-            for key in part.waiting:
-                if len(keys) >= limit:
-                    break
-                keys[key] = None
+        if not live:
+            limit = 0
+        for key in part.waiting:
+            if len(keys) >= limit:
+                break
+            keys[key] = None
         while len(keys) < limit and (due := part.next_due()) is not None and due <= now_ms:
             item = heappop(part.heap)
             part.taken.append(item)

@@ -112,6 +112,17 @@ def law_definition(**changes: Any) -> Definition:
     return replace(found, effective_at=effective_at)
 
 
+def _instant(ms: int) -> str:
+    days, rest = divmod(ms - T0, DAY)
+    hours, rest = divmod(rest, HOUR)
+    return f"at({days}, {hours}, {rest})" if rest else f"at({days}, {hours})"
+
+
+def at(days: int, hours: int = 0, ms: int = 0) -> int:
+    """An instant of the histories."""
+    return T0 + days * DAY + hours * HOUR + ms
+
+
 class Sent(NamedTuple):
     """A record as a publisher sends it: the topic's field in the settings, the event, its append time, its offset."""
 
@@ -119,6 +130,19 @@ class Sent(NamedTuple):
     wire: dict[str, Any]
     recorded_at: int
     offset: int
+
+    def __repr__(self) -> str:
+        """What makes it again, so that a failing example can be pasted into a test."""
+        w = self.wire
+        more = {k: v for k, v in w.items() if k not in ("type", "occurred_at", "source_system", "source_event_id", "payload")}
+        text = f"sent({w['type']!r}, {_instant(self.t)}, {self.offset}, {w['payload']}"
+        if more.get("subject") == {"lead_id": "lead-1"}:
+            del more["subject"]
+        if self.topic == "deal":
+            text += ", topic='deal'"
+        if self.recorded_at != self.t:
+            text += f", recorded_at={_instant(self.recorded_at)}"
+        return text + "".join(f", {k}={v!r}" for k, v in more.items()) + ")"
 
     @property
     def t(self) -> int:
@@ -183,7 +207,6 @@ _TOUCHES = st.one_of(
             ("email_clicked", {"send_id": "s1", "agent": "human"}),
             ("email_clicked", {"send_id": "s2", "agent": "bot"}),
             ("email_unsubscribed", {}),
-            ("spam_reported", {}),
             ("product_used", {"feature": "x", "trial": True}),
         ]
     ),
@@ -197,13 +220,13 @@ _ANSWERS = [
     ("touched", {"channel": "phone", "kind": "call"}),
     ("touched", {"channel": "phone", "kind": "meeting"}),
     ("accepted", {}), ("accepted", {}), ("accepted", {}),
-    ("rejected", {"reason_code": "timing"}),
+    ("rejected", {"reason_code": "timing"}), ("rejected", {"reason_code": "timing"}),
     ("rejected", {"reason_code": "spam"}),
     ("rejected", {"reason_code": "not_a_fit"}),
     ("qualified_by_sales", {}),
     ("recycled", {}),
     ("disqualified", {"reason_code": "other"}),
-    ("reopened", {}),
+    ("reopened", {}), ("reopened", {}),
     ("stage_reported", {"stage": "sql"}),
     ("stage_reported", {"stage": "known"}),
     ("stage_reported", {"stage": "no such stage"}),
@@ -223,31 +246,33 @@ _NAMED = frozenset(("touched", "accepted", "rejected", "assigned", "sla_paused",
 
 
 @st.composite
+def _answers(draw: st.DrawFn, lead: str) -> tuple[str, dict[str, Any], dict[str, Any]]:
+    if draw(st.integers(0, 6)) == 0:
+        type_, given = "assigned", {"owner": draw(st.sampled_from(_OWNERS))}
+    else:
+        type_, given = draw(st.sampled_from(_ANSWERS))
+    payload: dict[str, Any] = dict(given)
+    if type_ in ("sla_paused", "sla_resumed"):
+        payload["handoff_id"] = handoff_id(f"l:{lead}", draw(st.integers(1, 2)))
+    elif type_ in _NAMED and draw(st.integers(0, 4)) == 0:
+        names = [handoff_id(f"l:{lead}", 1), handoff_id(f"l:{lead}", 2), "no-such-handoff"]
+        payload["handoff_id"] = draw(st.sampled_from(names))
+    actor = draw(st.sampled_from([None, None, *_OWNERS[:3]])) if type_ in ("accepted", "rejected", "touched") else None
+    return type_, payload, {"actor": {"type": "human", "id": actor}} if actor else {}
+
+
+@st.composite
 def _lead_facts(draw: st.DrawFn, lead: str) -> tuple[str, dict[str, Any], dict[str, Any]]:
     what = draw(st.integers(0, 9))
     if what < 5:
         type_, payload = draw(_TOUCHES)
         return type_, payload, {}
+    if what == 5 and draw(st.booleans()):
+        how = draw(st.sampled_from(["marketing", "sales", "win_back"]))
+        return "created", {"source": "webinar", "generated_by": how}, {}
     if what == 5:
-        if draw(st.booleans()):
-            how = draw(st.sampled_from(["marketing", "sales", "win_back"]))
-            return "created", {"source": "webinar", "generated_by": how}, {}
         return "attributes_changed", {"fields": draw(st.sampled_from(_ATTRIBUTES))}, {}
-    if what == 6 and draw(st.booleans()):
-        type_, payload = "assigned", {"owner": draw(st.sampled_from(_OWNERS))}
-    else:
-        type_, payload = draw(st.sampled_from(_ANSWERS))
-    payload = dict(payload)
-    if type_ in _NAMED:
-        payload.pop("handoff_id", None)
-        if type_.startswith("sla_"):
-            payload["handoff_id"] = handoff_id(f"l:{lead}", draw(st.integers(1, 2)))
-        elif draw(st.integers(0, 4)) == 0:
-            payload["handoff_id"] = draw(
-                st.sampled_from([handoff_id(f"l:{lead}", 1), handoff_id(f"l:{lead}", 2), "no-such-handoff"])
-            )
-    actor = draw(st.sampled_from([None, None, *_OWNERS[:3]])) if type_ in ("accepted", "rejected", "touched") else None
-    return type_, payload, {"actor": {"type": "human", "id": actor}} if actor else {}
+    return draw(_answers(lead))
 
 
 def moments(days: int = DAYS) -> st.SearchStrategy[int]:
@@ -269,13 +294,11 @@ def histories(
     lagged: bool = False,
     backfilled: bool = True,
     grounded: bool = True,
-    named: bool = True,
 ) -> list[Sent]:
     """Distinct facts of some leads, in no particular order.
 
     :param grounded: each lead is known and fits, and has two or three strong touches, so that most get somewhere.
     :param lagged: some were recorded long after they happened.
-    :param named: some answers name a handoff, existing or not.
     """
     out: list[Sent] = []
 
@@ -291,11 +314,12 @@ def histories(
             add(lead, "attributes_changed", T0, {"fields": FITS}, {})
             for n in range(draw(st.integers(0, 3))):
                 add(lead, "content_downloaded", T0 + DAY + (9 + n) * HOUR, {"asset_id": f"g{n}"}, {})
+            for _ in range(draw(st.integers(0, 3))):  # while a handoff is likely to be open
+                type_, payload, extra = draw(_answers(lead))
+                add(lead, type_, T0 + DAY + draw(st.integers(10, 60)) * HOUR, payload, extra)
     for _ in range(draw(st.integers(0, most))):
         lead = draw(st.sampled_from(leads))
         type_, payload, extra = draw(_lead_facts(lead))
-        if not named and not type_.startswith("sla_"):
-            payload.pop("handoff_id", None)
         if backfilled and draw(st.integers(0, 9)) == 0:
             extra["backfill"] = True
         add(lead, type_, draw(moments(days)), payload, extra)

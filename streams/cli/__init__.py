@@ -12,6 +12,8 @@ from streams.cli.console import ErrorsInOneLine, Invocation
 
 #: Modules with commands, in the order of ``leadstream --help``; each has ``register(app)``.
 MODULES = (
+    "demo",
+    "simulate",
     "run",
     "topics",
     "publish",

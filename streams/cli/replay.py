@@ -32,7 +32,7 @@ from streams.cli.definition import configured, packaged_default, read_definition
 from streams.cli.events import STDIN
 from streams.cli.figures import known_figures, parse_period, plain_values, print_report, split_labels
 from streams.clock import clock_of
-from streams.replay import Replayed, file_lines, replay, spooled
+from streams.replay import Lines, Replayed, file_lines, replay, spooled
 from streams.settings import Settings
 from streams.work import Message
 
@@ -157,7 +157,7 @@ def definition_of(settings: Settings, given: str | None) -> Definition:
 
 
 @contextmanager
-def _lines(file: str) -> Iterator[Callable[[], object]]:
+def _lines(file: str) -> Iterator[Lines]:
     if file == STDIN:
         with spooled(sys.stdin.buffer) as lines:
             yield lines

@@ -1,9 +1,10 @@
-"""The handoffs as a subscriber sees them: the latest ones, and which of those that are open are overdue."""
+"""The handoffs as a subscriber sees them: the latest ones, and how many of those that are open are late."""
 
 from __future__ import annotations
 
 from collections import OrderedDict
 from dataclasses import dataclass
+from typing import Any
 
 from schemas.codec import decode_output
 
@@ -22,46 +23,56 @@ class Call:
     why: str
     started_at: int
     due_at: int
-    decision_due_at: int
     outcome: str = ""
-    outcome_at: int = 0
-    breached: bool = False
+    late: bool = False
 
 
 class Board:
-    """Fed with the records of the handoffs topic, in order."""
+    """Fed with the records of the topics of handoffs and of their clocks, in order within each."""
 
     def __init__(self) -> None:
         self._open: dict[str, Call] = {}
         self._latest: OrderedDict[str, Call] = OrderedDict()
-        self.calls = 0
+        #: Handoffs with a missed deadline: told by the other topic, sometimes before the handoff is.
+        self._late: set[str] = set()
 
     def read(self, value: bytes) -> None:
-        """Take in one record of the topic."""
-        _, record = decode_output(value)
+        """Take in one record."""
+        name, record = decode_output(value)
         handoff_id, kind = str(record["handoff_id"]), record["kind"]
-        if kind == "historical" or record["silent"]:
-            return
-        call = self._latest.get(handoff_id) or self._open.get(handoff_id)
+        if name == "sla":
+            if kind == "breached" and record["op"] != "withdrawn":
+                self._missed(handoff_id)
+        elif kind != "historical" and not record["silent"]:
+            self._handoff(handoff_id, kind, record)
+
+    def _missed(self, handoff_id: str) -> None:
+        self._late.add(handoff_id)
+        if (call := self._find(handoff_id)) is not None:
+            call.late = True
+
+    def _find(self, handoff_id: str) -> Call | None:
+        return self._latest.get(handoff_id) or self._open.get(handoff_id)
+
+    def _handoff(self, handoff_id: str, kind: str, record: dict[str, Any]) -> None:
+        call = self._find(handoff_id)
         if call is None:
             if kind != "made":
                 return
-            self.calls += 1
-            call = Call(handoff_id, "", "", "", 0, 0, 0)
+            call = Call(handoff_id, "", "", "", 0, 0)
             self._latest[handoff_id] = self._open[handoff_id] = call
             if len(self._latest) > _LATEST:
                 self._latest.popitem(last=False)
         call.lead = str(record["lead_id"])
-        call.owner = record["owner"] or record["team"] or ""
+        call.owner = record["owner"] or record["team"]
         call.why = _why(record["context"]) or call.why
         call.started_at = record["started_at"]
         call.due_at = record["first_touch_due_at"] or record["decision_due_at"] or 0
-        call.decision_due_at = record["decision_due_at"] or 0
-        call.breached = record["breached"]
-        call.outcome = record["outcome"] or ("withdrawn" if kind == "withdrawn" else "")
-        call.outcome_at = record["outcome_at"] or 0
-        if call.outcome or record["op"] == "withdrawn":
+        call.late = record["breached"] or handoff_id in self._late
+        call.outcome = record["outcome"] or ("withdrawn" if "withdrawn" in (kind, record["op"]) else "")
+        if call.outcome:
             self._open.pop(handoff_id, None)
+            self._late.discard(handoff_id)
         else:
             self._open[handoff_id] = call
 
@@ -69,9 +80,10 @@ class Board:
     def open(self) -> int:
         return len(self._open)
 
-    def overdue(self, now_ms: int) -> int:
-        """Open ones whose decision is due already."""
-        return sum(0 < call.decision_due_at < now_ms for call in self._open.values())
+    @property
+    def late(self) -> int:
+        """Open ones that have missed a deadline."""
+        return sum(call.late for call in self._open.values())
 
     def latest(self, most: int) -> list[Call]:
         """The newest first."""
@@ -79,7 +91,7 @@ class Board:
         return calls[:most]
 
 
-def _why(context: dict[str, object] | None) -> str:
+def _why(context: dict[str, Any] | None) -> str:
     if not context:
         return ""
     by = str(context.get("qualified_by") or "")

@@ -26,6 +26,7 @@ _KEPT: Mapping[str, tuple[str, ...]] = {
     "leadstream_deals": ("status",),
     "leadstream_deal_amount": ("currency", "status"),
     "leadstream_team_speed_to_lead_seconds_bucket": ("le",),
+    "leadstream_team_untouched_handoffs": (),
     "leadstream_events_total": (),
     "leadstream_dead_letters_total": (),
     "leadstream_misrouted_records_total": (),

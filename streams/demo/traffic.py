@@ -25,6 +25,8 @@ from streams.work import Message, Record
 _STEP_MS = 10 * MINUTE
 #: Some more than usual of what goes wrong, so that it can be seen within minutes.
 _DIRT = Dirt(malformed=0.001, wrong_keys=0.001)
+#: Everybody who reads these topics would be told of a malformed record, again and again.
+_KEPT_CLEAN = ("reference", "market")
 _MONDAY_8 = 4 * DAY + 8 * HOUR  # 1970-01-05T08:00Z was the first one
 
 
@@ -35,7 +37,7 @@ class Sent(NamedTuple):
     message: Message
 
 
-class Cancelled(Exception):
+class CancelledError(Exception):
     """The user did not want to wait for the history."""
 
 
@@ -53,7 +55,9 @@ class Traffic:
     :param start_ms: where the live part begins; before it lie ``weeks`` of history.
     """
 
-    def __init__(self, settings: Settings, seed: int, leads_per_day: float, start_ms: int, weeks: int) -> None:
+    def __init__(
+        self, settings: Settings, seed: int, leads_per_day: float, start_ms: int, weeks: int
+    ) -> None:
         self._settings = settings
         self._start_ms = start_ms
         begin = start_ms - start_ms % DAY - weeks * WEEK
@@ -71,6 +75,8 @@ class Traffic:
         """What reaches the broker up to ``now_ms``, in order. Every call goes on where the last one ended."""
         self._answer(self.desk.progress(now_ms))
         while (delivery := self._take(now_ms)) is not None:
+            if delivery.raw is not None and delivery.topic_key in _KEPT_CLEAN:
+                continue
             yield Sent(delivery.at_ms, self._message(delivery))
 
     def handed_over(self, value: bytes, now_ms: int) -> None:
@@ -81,7 +87,7 @@ class Traffic:
     def history(self, cancelled: Callable[[], bool]) -> list[Sent]:
         """Everything up to the start of the live part.
 
-        :raises Cancelled: if asked to.
+        :raises CancelledError: if asked to.
         """
         # Played in its own time: the records are stamped as the simulation says.
         settings = msgspec.structs.replace(self._settings, clock="wall")
@@ -93,7 +99,7 @@ class Traffic:
         read = dict.fromkeys(range(driver.partitions), 0)
         for now_ms in range(self._begin_ms, self._start_ms + _STEP_MS, _STEP_MS):
             if cancelled():
-                raise Cancelled
+                raise CancelledError
             for sent in self.until(min(now_ms, self._start_ms)):
                 out.append(sent)
                 topic, key, value, *_ = sent.message

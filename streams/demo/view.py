@@ -15,6 +15,7 @@ from streams.demo.scrape import Figures
 
 #: From this width on figures stand beside the funnel.
 _WIDE = 100
+_LABELS = len("speed to lead")
 _OUTCOME = {"accepted": "green", "rejected": "yellow", "expired": "red", "withdrawn": "dim"}
 
 
@@ -44,10 +45,6 @@ class Frame(NamedTuple):
     workers: Sequence[Worker]
     where: str
 
-    @property
-    def overdue(self) -> int:
-        return self.board.overdue(self.now_ms)
-
 
 def screen(frame: Frame, width: int, height: int) -> RenderableType:
     """A renderable of at most so many columns and rows."""
@@ -75,7 +72,7 @@ def line(frame: Frame) -> str:
     """The same in one line, for a log or a pipe."""
     balance = frame.figures.all("stage_balance")
     stages = ", ".join(f"{name} {balance.get((name,), 0):,.0f}" for name in frame.stages)
-    facts = "; ".join(f"{name} {value}" for name, value in _facts(frame))
+    facts = "; ".join(f"{name} {value}".strip() for name, value in _facts(frame))
     workers = ", ".join(_worker(each) for each in frame.workers)
     return f"{moment(frame.now_ms)} | {frame.events_per_s:.0f} events/s | {stages} | {facts} | {workers}"
 
@@ -100,10 +97,10 @@ def _funnel(frame: Frame, width: int) -> Table:
     balance, entered = frame.figures.all("stage_balance"), frame.figures.all("stage_entered")
     counts = [balance.get((name,), 0.0) for name in frame.stages]
     most = max([1.0, *counts])
-    room = 28 if width >= _WIDE else max(10, min(40, width - 34))
+    room = 20 if width >= _WIDE else max(10, min(40, width - 34))
     table = Table.grid(padding=(0, 1))
     for justify in ("left", "left", "right", "right"):
-        table.add_column(justify=justify, no_wrap=True)  # type: ignore[arg-type]  # rich takes these words
+        table.add_column(justify=justify, no_wrap=True)
     table.add_row(Text("stage", "dim"), "", Text("now", "dim"), Text("entered", "dim"))
     for name, count in zip(frame.stages, counts, strict=True):
         # The square root keeps a won deal visible beside thousands of visitors.
@@ -116,18 +113,17 @@ def _funnel(frame: Frame, width: int) -> Table:
 
 def _numbers(frame: Frame) -> Table:
     table = Table.grid(padding=(0, 1))
-    table.add_column(no_wrap=True, style="dim")
+    table.add_column(no_wrap=True, style="dim", min_width=_LABELS)
     table.add_column(no_wrap=True, overflow="ellipsis")
     for name, value in _facts(frame):
-        style = "bold red" if name == "overdue" and frame.overdue else ""
-        table.add_row(name, Text(value, style))
+        table.add_row(name, value)
     return table
 
 
 def _facts(frame: Frame) -> Iterable[tuple[str, str]]:
     f = frame.figures
     yield "leads", f"{f.one('leads'):,.0f}; MQLs today {frame.mqls_today}"
-    yield "handoffs", f"{f.one('handoffs', 'open'):,.0f} open, {frame.overdue} overdue"
+    yield "handoffs", f"{f.one('handoffs', 'open'):,.0f} open, {frame.board.late} of them late"
     answers = ", ".join(
         f"{f.one('handoffs', outcome):,.0f} {outcome}" for outcome in ("accepted", "rejected", "expired")
     )
@@ -137,17 +133,22 @@ def _facts(frame: Frame) -> Iterable[tuple[str, str]]:
         for clock in ("first_touch", "decision")
     )
     yield "SLA kept", compliance
-    half, most = (f.quantile("team_speed_to_lead_seconds", share) for share in (0.5, 0.9))
-    yield "speed to lead", f"half within {span(half)}, 90 % within {span(most)}"
+    half = f.quantile("team_speed_to_lead_seconds", 0.5)
+    yield "speed to lead", f"half within {span(half)}, {f.total('team_untouched_handoffs'):,.0f} not called"
     deals = ", ".join(f"{f.one('deals', status):,.0f} {status}" for status in ("open", "won", "lost"))
     yield "deals", deals
     amounts = {c: n for (c, status), n in f.all("deal_amount").items() if status == "won" and n}
     by_size = sorted(amounts.items(), key=lambda pair: -pair[1])
     yield "won", ", ".join(f"{n:,.0f} {currency}" for currency, n in by_size) or "nothing yet"
     left = f.all("stage_balance")
-    exits = ", ".join(f"{left[name,]:,.0f} {name}" for name in frame.exits if left.get((name,)))
-    yield "ended", exits or "none"
-    yield "odd", f"{f.total('dead_letters_total'):,.0f} dead letters, {f.total('misrouted_records_total'):,.0f} misrouted"
+    exits = [f"{left[name,]:,.0f} {name}" for name in frame.exits if left.get((name,))]
+    yield "ended", ", ".join(exits[:3]) or "none"
+    if exits[3:]:
+        yield "", ", ".join(exits[3:])
+    yield (
+        "odd",
+        f"{f.total('dead_letters_total'):,.0f} dead letters, {f.total('misrouted_records_total'):,.0f} misrouted",
+    )
 
 
 def _handoffs(frame: Frame, most: int, width: int) -> Table:
@@ -155,11 +156,9 @@ def _handoffs(frame: Frame, most: int, width: int) -> Table:
     for heading in ("handed over", "lead", "why", "to", "call due", "answer"):
         table.add_column(heading, no_wrap=True, overflow="ellipsis")
     for call in frame.board.latest(most):
-        late = " (late)" if call.breached else ""
-        answer = Text(f"{call.outcome}{late}", _OUTCOME.get(call.outcome, ""))
-        if not call.outcome:
-            overdue = 0 < call.decision_due_at < frame.now_ms
-            answer = Text("overdue" if overdue else f"open{late}", "bold red" if overdue else "cyan")
+        late = ", late" if call.late else ""
+        style = _OUTCOME.get(call.outcome, "bold red" if late else "cyan")
+        answer = Text(f"{call.outcome or 'open'}{late}", style)
         why = call.why if width >= _WIDE else call.why.partition(":")[0]
         due = short(call.due_at) if call.due_at else ""
         table.add_row(short(call.started_at), call.lead, why, call.owner, due, answer)

@@ -31,13 +31,16 @@ Traffic = Iterable[tuple[str, str, str]]
 class Worker:
     """One worker process, its log and what it says on its port."""
 
+    #: What runs, as arguments of Python.
+    program: tuple[str, ...] = ("-m", "tests.integration.toy_worker")
+
     def __init__(self, name: str, folder: Path, env: dict[str, str]) -> None:
         self.name = name
         self.ready_file = folder / f"{name}.ready"
         self.log = folder / f"{name}.log"
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "tests.integration.toy_worker"],
+                [sys.executable, *self.program],
                 cwd=PROJECT,
                 stdout=log,
                 stderr=log,
@@ -98,6 +101,8 @@ class Stored(NamedTuple):
 class Lab:
     """One deployment of its own: topics, group, workers. ``with`` ends the workers."""
 
+    worker_type: type[Worker] = Worker
+
     def __init__(self, bootstrap: str, prefix: str, folder: Path, partitions: int = 4, **env: str) -> None:
         self.settings = Settings(
             bootstrap=bootstrap, topic_prefix=prefix, app_id=f"{prefix}app", partitions=partitions
@@ -138,7 +143,7 @@ class Lab:
 
     def start(self, name: str = "a", **env: str) -> Worker:
         more = {f"LEADSTREAM_{key.upper()}": value for key, value in env.items()}
-        worker = self.workers[name] = Worker(name, self.folder, {**self._env, **more})
+        worker = self.workers[name] = self.worker_type(name, self.folder, {**self._env, **more})
         return worker
 
     def wait_ready(self, *names: str, timeout: float = 60) -> None:
@@ -187,8 +192,8 @@ class Lab:
         assert producer.flush(60) == 0
         return count
 
-    def read(self, topic: str, isolation: str = "read_committed") -> list[Message]:
-        """Everything in a topic up to its end."""
+    def read(self, *topics: str, isolation: str = "read_committed") -> list[Message]:
+        """Everything in some topics up to their ends."""
         consumer = Consumer(
             {
                 "bootstrap.servers": self.settings.bootstrap,
@@ -199,13 +204,14 @@ class Lab:
                 "log_level": 2,
             }
         )
-        partitions = consumer.list_topics(topic, timeout=10).topics[topic].partitions
-        consumer.assign([TopicPartition(topic, p, 0) for p in partitions])
-        found, unfinished = [], set(partitions)
+        known = consumer.list_topics(timeout=10).topics
+        unfinished = {(topic, p) for topic in topics for p in known[topic].partitions}
+        consumer.assign([TopicPartition(topic, p, 0) for topic, p in unfinished])
+        found = []
         while unfinished:
-            for message in consumer.consume(5_000, 1.0):
+            for message in consumer.consume(5_000, 0.05):
                 if message.error():
-                    unfinished.discard(message.partition())
+                    unfinished.discard((message.topic(), message.partition()))
                 else:
                     found.append(message)
         consumer.close()

@@ -76,7 +76,7 @@ def test_stages_are_entered_left_and_kept() -> None:
     f.say(
         "opened",
         MONDAY + DAY,
-        {"leads": [{"lead_id": "lead-1"}], "amount": 5, "currency": "EUR"},
+        {"leads": [{"lead_id": "lead-1"}], "amount": 5, "currency": "EUR", "pipeline": "new", "stage": "s"},
         deal="deal-1",
     )
     assert figure(f, "leads") == {(): 2}
@@ -206,7 +206,7 @@ def test_clocks_that_were_met_and_missed() -> None:
 
 def close(f: Funnel, name: str, t: int, amount: int, currency: str = "EUR", won: bool = True) -> None:
     f.say(
-        "opened", t, {"leads": [{"lead_id": name}], "amount": amount, "currency": currency, "pipeline": "new"},
+        "opened", t, {"leads": [{"lead_id": name}], "amount": amount, "currency": currency, "pipeline": "new", "stage": "s"},
         deal=f"deal-of-{name}",
     )  # fmt: skip
     what = ("won", {"amount": amount, "currency": currency}) if won else ("lost", {"reason_code": "price"})
@@ -442,6 +442,7 @@ def test_the_newest_version_of_a_row_counts(monkeypatch: pytest.MonkeyPatch) -> 
 def test_history_below_the_horizon_is_not_invented(caplog: pytest.LogCaptureFixture) -> None:
     f = funnel()
     lead(f, "lead-1", MONDAY)
+    f.until(MONDAY + 700 * DAY)
     for n in range(700):
         f.say("page_viewed", MONDAY + 500 * DAY + n * HOUR, {"url": "https://example.org/"}, run=n == 699)
     logic: LeadTopology = f.topology

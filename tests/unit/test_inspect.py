@@ -10,10 +10,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 from typer.testing import CliRunner, Result
 
+from processors.definition.load import load
 from streams.cli import build
 from streams.cli.times import ago, local, span, zone_named
+from streams.definitions import default_text
+from streams.errors import WorkerError
+from streams.inspection import Subject
+from streams.replay import Replayed, replay
+from streams.settings import Settings
+from streams.state_reader import loaded
 
 HOUR, DAY = 3_600_000, 86_400_000
 Show = Callable[..., dict[str, Any]]
@@ -95,7 +103,7 @@ def test_a_lead_that_waits_for_sales(show: Show) -> None:
     assert (found["stage"], found["high_water"], found["journey"]) == ("mql", "mql", 1)
     assert found["since_at"] == MONDAY + HOUR
     assert found["qualified"] is True
-    assert (found["engagement_milli"], found["fit_milli"], found["grade"]) == (38_000, 53_000, "C")
+    assert (found["engagement_milli"], found["fit_milli"], found["grade"]) == (39_000, 53_000, "C")
     assert (found["segment"], found["source"]) == ("small_business", "email")
     h = found["open_handoff"]
     assert (h["team"], h["owner"], h["outcome"]) == ("sales", "owner-1", "open")
@@ -129,6 +137,14 @@ def test_implied_stages_a_deal_and_what_it_brought(show: Show) -> None:
     ]  # fmt: skip
 
 
+def test_a_deal_that_nobody_opened_implies_all_before(show: Show) -> None:
+    linked = event("lead_linked", MONDAY, {"lead_id": "lead-1"}, **DEAL)
+    won = event("won", MONDAY, {"amount": 0, "currency": "BRL"}, **DEAL)
+    found = show([linked, won], "show", "lead-1")
+    assert [e["stage"] for e in found["journeys"][0]["entries"] if not e["implied"]] == ["anonymous", "won"]
+    assert found["deals"][0]["status"] == "won"
+
+
 def test_a_refused_move_says_its_rule(show: Show) -> None:
     back = event("stage_reported", MONDAY + 4 * HOUR, {"stage": "known"})
     (mark,) = show([*ACCEPTED, back], "show", "lead-1")["journeys"][0]["marks"]
@@ -156,7 +172,7 @@ def test_a_deal_and_its_leads(show: Show) -> None:
 def test_a_visitor_nobody_knows_yet(show: Show) -> None:
     visit = page(MONDAY, subject={"anonymous_id": "visitor-1"})
     found = show([visit], "show", "visitor-1", "--kind", "anonymous")
-    assert (found["stage"], found["engagement_milli"]) == ("anonymous", 8_000)
+    assert (found["stage"], found["engagement_milli"]) == ("anonymous", 9_000)
     missing = show([visit], "explain", "visitor-1", "--kind", "anonymous")["missing"]
     assert missing[0].startswith("it is an anonymous visitor")
 
@@ -206,7 +222,7 @@ def test_the_rows_of_a_score_are_the_score(show: Show) -> None:
     assert sum(r["points_milli"] for r in rows) == found["score_rows_sum_milli"] == found["engagement_milli"]
     by_rule = {(r["rule"], r["why"]): r for r in rows}
     # 30 points, 34 days old, by half every 30 days
-    assert by_rule["hand raised", "scored"]["points_milli"] == 13_676
+    assert by_rule["hand raised", "scored"]["points_milli"] == 13_675
     assert by_rule["hand raised", "scored"]["offset"] == 5
     assert by_rule["hand raised", "scored"]["topic"] == "engagement.events.v1"
     assert by_rule["careers page", "scored"]["points_milli"] == -15_000
@@ -290,7 +306,7 @@ def test_after_a_rejection_it_says_until_when(show: Show) -> None:
 def test_explain_in_words(run: Run) -> None:
     text = run(HANDED, "explain", "lead-1").stdout
     assert "handoff 1.1 on Mon 2026-11-16 10:00 UTC was let through by a raised hand" in text
-    assert "38 in sum, which is the score" in text
+    assert "39 in sum, which is the score" in text
     assert "e.ndjson:5" in text
     assert "→ mql, handed over" in text
 
@@ -332,6 +348,47 @@ def test_what_was_imported_waits_for_nobody(run: Run) -> None:
     result = run([e | {"backfill": True} for e in HANDED[1:]], "handoffs", "list", "--open")
     assert "lead-1" not in result.stdout
     assert "1 imported without an answer call nobody" in result.stderr
+
+
+# -- instants ---------------------------------------------------------------------------------------------------------
+
+
+def folded(events: Iterable[dict[str, Any]], as_of: int | None = None) -> Replayed:
+    lines = [json.dumps(e).encode() for e in events]
+    definition = replace(load(default_text(), origin="default.toml"), effective_at=0)
+    return replay(Settings(), definition, lambda: lines, as_of=as_of)
+
+
+def subject(done: Replayed, as_of: int, key: str = "l:lead-1") -> Subject:
+    (row,) = [row for name, row in loaded(done.rows()) if name == key]
+    return Subject(done.topology, key, row, as_of)
+
+
+@pytest.mark.parametrize("hours", [0, 1, 2, 3, 5, 24, 80, 2000])
+def test_any_instant_is_shown_as_it_stood_then(hours: int) -> None:
+    """Before the row's last fold, at it and after it: as if the events had ended there."""
+    at = MONDAY + hours * HOUR
+    then, now = folded(WON, at), folded(WON)
+    assert subject(now, at).show() == subject(then, at).show()
+    assert subject(now, at).why() == subject(then, at).why()
+
+
+@pytest.fixture(scope="module")
+def long() -> Replayed:
+    """More events than a row keeps one by one."""
+    return folded([*KNOWN, *(page(MONDAY + n * HOUR, f"page-{n}") for n in range(1, 900))])
+
+
+def test_a_long_history_still_adds_up(long: Replayed) -> None:
+    found = subject(long, long.as_of).why()
+    assert found["score_rows_sum_milli"] == found["engagement_milli"] > 0
+    assert found["story"][-1]["engagement_milli"] == found["engagement_milli"]
+    assert len(found["story"]) < 900
+
+
+def test_what_is_kept_as_a_sum_cannot_be_told_apart(long: Replayed) -> None:
+    with pytest.raises(WorkerError, match="ask for an instant after that"):
+        subject(long, MONDAY + DAY)
 
 
 # -- times ------------------------------------------------------------------------------------------------------------

@@ -48,9 +48,9 @@ def parsed(text: str) -> Samples:
     return found
 
 
-def of(samples: Samples, name: str, **labels: str) -> float:
+def of(samples: Samples, metric: str, /, **labels: str) -> float:
     """The sum of what has these labels."""
-    return sum(v for key, v in samples[name].items() if set(labels.items()) <= set(key))
+    return sum(v for key, v in samples[metric].items() if set(labels.items()) <= set(key))
 
 
 def busy() -> Funnel:
@@ -68,7 +68,13 @@ def busy() -> Funnel:
     f.say("accepted", T0 + HOUR, lead="lead-1")
     f.say("rejected", T0 + HOUR, {"reason_code": "timing"}, lead="lead-2")
     f.say("rejected", T0 + HOUR, {"reason_code": "made up"}, lead="lead-3")
-    links = {"leads": [{"lead_id": "lead-1"}], "amount": 12_345, "currency": "EUR"}
+    links = {
+        "leads": [{"lead_id": "lead-1"}],
+        "amount": 12_345,
+        "currency": "EUR",
+        "pipeline": "p",
+        "stage": "s",
+    }
     f.say("opened", T0 + 5 * 24 * HOUR, links, deal="deal-1")
     f.say("won", T0 + 9 * 24 * HOUR, {"amount": 12_345, "currency": "EUR"}, deal="deal-1")
     return f
