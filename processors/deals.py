@@ -17,7 +17,7 @@ from processors.events import KIND, NAME, PAYLOAD, Event, identity, view
 from processors.ledger import Item
 from processors.model import DELETED, LOST_DEAL, NEVER, ON_HOLD, RUNNING, WON, Member, Row
 from processors.money import split
-from processors.subject import Result, Told
+from processors.subject import Result, Told, met_again
 
 _STATUS = {"open": RUNNING, "on_hold": ON_HOLD, "won": WON, "lost": LOST_DEAL}
 _SHARE_OF = {
@@ -74,33 +74,52 @@ class _Walk:
 
     def take(self, e: Item) -> None:
         a, b, c, data = e
-        kind = b >> 8 & 255
+        kind, t = b >> 8 & 255, a >> 22
         name, p, v = NAME.get(kind, ""), view(kind, data), self.values
-        t = a >> 22
         v.setdefault("opened", t)
+        if name in ("lead_linked", "lead_unlinked"):
+            return self._link(name, p, (a, b, c))
         if name == "opened":
-            for item in p.get("leads") or ():
-                self.leads.setdefault(item["lead_id"], _weight(item.get("weight")))
-            if "amount" not in v:  # what is dated before the opening knows better: clocks differ
-                v.update(amount=p.get("amount") or 0, currency=p.get("currency") or "")
-            v.setdefault("stage", p.get("stage") or "")
-            v.update(account=p.get("account_id") or "", pipeline=p.get("pipeline") or "")
-            self._probability(p)
-        elif name == "lead_linked":
-            self.leads[str(p["lead_id"])] = _weight(p.get("weight"))
-            self.former.pop(str(p["lead_id"]), None)
-            return
-        elif name == "lead_unlinked":
-            if self.leads.pop(str(p["lead_id"]), self) is not self:
-                self.former[str(p["lead_id"])] = (a, b, c)
-            return
+            self._opened(p)
         elif name == "amount_changed":
-            v.update(amount=p.get("amount") or 0, currency=p.get("currency") or v.get("currency", ""))
+            self._amount(p)
         elif name == "stage_changed":
             name = self._stage(p, t)
-        elif name == "won":
+        else:
+            self._closed(name, p, t)
+        if name in _SHARE_OF:
+            step = (a, b, c, name, v.get("amount", 0), v.get("currency", ""), v.get("reason", ""))
+            self.steps.append(step)
+        return None
+
+    def _opened(self, p: dict[str, Any]) -> None:
+        v = self.values
+        for item in p.get("leads") or ():
+            self.leads.setdefault(item["lead_id"], _weight(item.get("weight")))
+        if "amount" not in v:  # what is dated before the opening knows better: clocks differ
+            v.update(amount=p.get("amount") or 0, currency=p.get("currency") or "")
+        v.setdefault("stage", p.get("stage") or "")
+        v.update(account=p.get("account_id") or "", pipeline=p.get("pipeline") or "")
+        self._probability(p)
+
+    def _link(self, name: str, p: dict[str, Any], key: tuple[int, int, int]) -> None:
+        lead = str(p["lead_id"])
+        if name == "lead_linked":
+            self.leads[lead] = _weight(p.get("weight"))
+            self.former.pop(lead, None)
+        elif lead in self.leads:
+            del self.leads[lead]
+            self.former[lead] = key
+
+    def _amount(self, p: dict[str, Any]) -> None:
+        v = self.values
+        v.update(amount=p.get("amount") or 0, currency=p.get("currency") or v.get("currency", ""))
+
+    def _closed(self, name: str, p: dict[str, Any], t: int) -> None:
+        v = self.values
+        if name == "won":
             if p.get("amount") is not None:
-                v.update(amount=p["amount"], currency=p.get("currency") or v.get("currency", ""))
+                self._amount(p)
             if v["status"] != WON:
                 v.update(status=WON, closed=p.get("closed_at") or t, reason="")
         elif name == "lost":
@@ -110,9 +129,6 @@ class _Walk:
             v.update(status=RUNNING, closed=0, reason="", reopened=v.get("reopened", 0) + 1)
         elif name == "deleted":
             v.update(status=DELETED, closed=t)
-        if name in _SHARE_OF:
-            step = (a, b, c, name, v.get("amount", 0), v.get("currency", ""), v.get("reason", ""))
-            self.steps.append(step)
 
     def _stage(self, p: dict[str, Any], t: int) -> str:
         """A change of stage that carries a status is that status; which fact it stands for is returned."""
@@ -134,7 +150,7 @@ class _Walk:
 
     def _probability(self, p: dict[str, Any]) -> None:
         found = p.get("probability")
-        if type(found) in (int, float):
+        if isinstance(found, int | float):
             self.values["probability_ppm"] = max(0, min(1_000_000, round(found * 1_000_000)))
 
     def deal(self) -> Deal:
@@ -161,8 +177,12 @@ def _members(me: str, walk: _Walk) -> dict[str, tuple[bytes, list[Any]]]:
     shares = _normal(walk.leads) if walk.leads else ()
     weights = [Fraction(n, d) for _, n, d in shares]
     deal = me[2:]
-    runs: dict[str, list[Item]] = {lead: [] for lead, _, _ in shares} | {lead: [] for lead in walk.former}
+    runs: dict[str, list[Item]] = {lead: [] for lead in (*(x[0] for x in shares), *walk.former)}
+    instant, nth = 0, 0
     for a, b, c, name, amount, currency, reason in walk.steps:
+        # Facts of one instant keep the deal's order in the leads' rows, where their identities are others.
+        instant, nth = a >> 18, nth + 1 if a >> 18 == instant else 0
+        a = instant << 18 | nth
         parts = split(amount, weights) if weights else []
         kind = KIND[_SHARE_OF[name]]
         for (lead, _, _), part in zip(shares, parts, strict=True):
@@ -191,13 +211,13 @@ def process(me: str, row: Row, events: Sequence[Event], now: int) -> tuple[Resul
     for e in events:
         at = ledger.find(row.ledger, e.b)
         if at >= 0:
-            out.count("duplicate")
+            met_again(row, at, e, out)
             continue
         row.ledger = ledger.insert(row.ledger, row.data, e.a, e.b, e.c, e.data)
     items = ledger.items(row.ledger, row.data)
-    row.held = min((x[0] >> 22 for x in items if x[0] >> 22 > now), default=NEVER)
     seen_to = row.head.fired  # the instant that was told last
-    row.head.fired = max(seen_to, now)
+    row.head.fired = now = max(seen_to, now)
+    row.held = min((x[0] >> 22 for x in items if x[0] >> 22 > now), default=NEVER)
     row.head.n, row.head.last = len(items), items[-1][0] >> 22 if items else 0
     before, after = _walk(old_items, seen_to), _walk(items, now)
     told, now_told = _members(me, before), _members(me, after)

@@ -204,6 +204,19 @@ def fact_identity(e: Envelope, canonical: Callable[[], bytes]) -> int:
     return int.from_bytes(blake2b(canonical(), digest_size=6).digest(), "big")
 
 
+def both_names(kind: int, kept: Any, other: Any) -> Any:
+    """``kept``, an e-mail event, which another system told of as well: what each of them calls it is remembered."""
+    if kind not in (KIND["email_opened"], KIND["email_clicked"]):
+        return kept
+    names: set[int] = set()
+    for data in (kept, other):
+        name = view(kind, data).get("identity")
+        names.update(name if type(name) is list else [] if name is None else [name])
+    values = list(view(kind, kept).values())
+    values[1:2] = [sorted(names) if len(names) > 1 else next(iter(names), None)]
+    return values if names else kept
+
+
 @lru_cache(16384)
 def _plain_url(url: str) -> str:
     """Without scheme, query and fragment: what rules match and people read."""

@@ -387,7 +387,10 @@ def reach(s: State, f: Fact, stage: int) -> None:
 
 def _deal_opened(s: State, f: Fact) -> None:
     deal = str(f.at(0))
-    if deal in s.shares:
+    known = s.shares.get(deal)
+    if known is not None:
+        if not known.currency:  # something dated before the opening came without an amount
+            s.shares = {**s.shares, deal: replace(known, amount=f.at(1), currency=f.at(2) or "")}
         return
     j = s.journeys[-1]
     if j.exited or j.at < f.d.opportunity:
@@ -408,7 +411,8 @@ def _deal_won(s: State, f: Fact) -> None:
         s.shares = {**s.shares, str(f.at(0)): Share(s.journeys[-1].n, f.at(1), f.at(2) or "", f.t)}
     share = s.shares[str(f.at(0))]
     closed = share.closed if share.outcome == WON else f.t  # won twice is one win (case 35)
-    s.shares = {**s.shares, str(f.at(0)): replace(share, amount=f.at(1), outcome=WON, closed=closed)}
+    won = replace(share, amount=f.at(1), currency=f.at(2) or share.currency, outcome=WON, closed=closed)
+    s.shares = {**s.shares, str(f.at(0)): won}
     j = s.journeys[share.journey - 1]
     if j is not s.journeys[-1]:
         return

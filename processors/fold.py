@@ -114,11 +114,13 @@ def fire(s: State, scope: Scope) -> None:
 
 def _adopt(s: State, t: int, scope: Scope) -> None:
     """A new definition reaches a lead with the lead's next event; what the ledger still has is scored again."""
+    before = scope.definitions[s.definition]
     while (
         s.definition + 1 < len(scope.definitions) and scope.definitions[s.definition + 1].source.effective_at <= t
     ):
         s.definition += 1
     d: Compiled = scope.definitions[s.definition]
+    lifecycle.renumber(s, before, d)
     scoring.rescore(s, scope, d, including=False)
     s.barred = s.barred & ~1 | scoring.barred(s.attributes, d)
 

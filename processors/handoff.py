@@ -202,6 +202,7 @@ def reassign(
 
     :param chosen: given where the owner was chosen, and not named by somebody.
     """
+    t = max(t, h.start)  # a fact from before the clocks started costs nobody any time
     d = scope.definitions[h.definition]
     policy = d.source.sla[h.policy]
     calendar = d.calendar(policy, zone_of(owner, t, scope))
@@ -286,6 +287,7 @@ def lapse(s: State, h: Handoff, t: int) -> None:
 
 
 def pause(s: State, h: Handoff, t: int, scope: Scope) -> None:
+    t = max(t, h.start)
     if not h.paused and policy_of(h, scope).pausable:
         change(s, h, paused=t, pauses=(*h.pauses, t))
 
@@ -294,6 +296,7 @@ def resume(s: State, h: Handoff, t: int, scope: Scope) -> None:
     """What was left of each clock when it was paused is left of it now."""
     if not h.paused:
         return
+    t = max(t, h.paused)
     d = scope.definitions[h.definition]
     calendar = d.calendar(d.source.sla[h.policy], zone_of(h.owner, t, scope))
 

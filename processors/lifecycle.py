@@ -66,3 +66,17 @@ def mark(s: State, t: int, rule: int, stage: int = 0) -> None:
 def reached(j: Journey) -> int:
     """High-water mark: the greatest stage of the journey."""
     return max(code for x in j.entries if (code := x & CODE) < 100)
+
+
+def renumber(s: State, old: Compiled, new: Compiled) -> None:
+    """Stages that kept their name, or are mapped by ``renamed_from``, and have another rank now."""
+    codes = {c: new.codes[name] for c, name in old.names.items() if new.codes.get(name, c) != c}
+    if codes:
+        s.journeys = tuple(
+            replace(
+                j,
+                entries=tuple(x & ~CODE | codes.get(x & CODE, x & CODE) for x in j.entries),
+                marks=tuple(x & ~0xFF | codes.get(x & 0xFF, x & 0xFF) for x in j.marks),
+            )
+            for j in s.journeys
+        )

@@ -11,6 +11,7 @@ from typing import Any
 from processors.compiled import SHIFT, Compiled, Rule
 from processors.definition.model import DAY
 from processors.events import AGENT_MASK, AGENT_SHIFT, FACT, KIND, PROXY, view
+from processors.ledger import Item
 from processors.model import State
 from processors.scope import Scope
 
@@ -173,6 +174,31 @@ def falls_on(s: State, t: int, d: Compiled) -> int:
     if raised(s, t, d):
         at = max(at, s.raised + th.hand_raise_days * DAY + 1)
     return at if at > t else 0
+
+
+def may_count(e: Item, d: Compiled, spent: dict[tuple[int, int], int]) -> bool:
+    """Can this fact matter to any score? ``spent``: raw points by rule and day of the earlier ones.
+
+    Twice the daily cap is let through, so that some may still turn out to be a bot's.
+    """
+    a, b, _, data = e
+    kind = b >> 8 & 255
+    rules = d.by_kind[kind]
+    if kind >= FACT or not rules or is_hand_raise(b, data, d):
+        return True
+    if (b & AGENT_MASK) >> AGENT_SHIFT >= PROXY:
+        return False
+    day = d.day(a >> 22)
+    fields = view(kind, data)
+    counts = False
+    for rule in rules:
+        if rule.when is not None and not rule.when.test(fields):
+            continue
+        used = spent.get((rule.index, day), 0)
+        if not rule.daily_cap or used < 2 * rule.daily_cap:
+            spent[rule.index, day] = used + rule.points
+            counts = True
+    return counts
 
 
 def rescore(s: State, scope: Scope, d: Compiled, *, including: bool = True) -> None:

@@ -10,8 +10,9 @@ from typing import NamedTuple
 
 from msgspec import Struct
 
-from processors import ledger, say
-from processors.events import FACT, NATURAL, PAYLOAD, Event
+from processors import ledger, say, scoring
+from processors.compiled import Compiled
+from processors.events import FACT, NATURAL, PAYLOAD, Event, both_names
 from processors.fold import SPACING, elapse, feed, fire, look_into, new_state, settled, step
 from processors.ledger import WIDTH, Item
 from processors.model import NEVER, Journey, Member, Row, Share, State, decode_state, encode
@@ -169,7 +170,7 @@ def process(
     if len(row.ledger) > ENTRIES * WIDTH or (
         row.ledger and head.last - HORIZON_MS > int.from_bytes(row.ledger[:8], "big") >> 22
     ):
-        _compact(row)
+        _compact(row, scope.definitions[head.definition])
     after_ = seen(head)
     if any(x is not y for x, y in zip(before, after_, strict=True)) and before != after_:
         out.moved = (before, after_)
@@ -215,15 +216,23 @@ def met_again(row: Row, at: int, e: Event, out: Result) -> tuple[int, int] | Non
     theirs = (ledger.recorded_at(e.a, e.c), ledger.position(e.c))
     same = a == e.a and b | PAYLOAD == e.b | PAYLOAD and old_data == e.data
     two_systems = e.kind in NATURAL and e.kind == b >> 8 & 255
+    named_anew = False
     if same or two_systems or (row.base and _above_base(row, e.a, e.b)):
         out.count("duplicate")
+        if two_systems:
+            kept, other = (e.data, old_data) if theirs < mine else (old_data, e.data)
+            names = both_names(e.kind, kept, other)
+            if theirs < mine:
+                e = Event(e.subject, e.a, e.b, e.c, names)
+            elif names != old_data:
+                e, named_anew = Event(e.subject, a, b, c, names), True
     else:
         out.count("conflict")
         lost = e if theirs >= mine else Event(e.subject, a, b, c, old_data)
         out.refused.append(
             Refused(lost, "conflicting_payload", "the same identity came with another payload; the first recorded stays")
         )
-    if theirs >= mine:
+    if theirs >= mine and not named_anew:
         return None
     row.ledger = ledger.remove(row.ledger, row.data, at)
     row.ledger = ledger.insert(row.ledger, row.data, e.a, e.b, e.c, e.data)
@@ -277,8 +286,17 @@ def _refold(row: Row, key: tuple[int, int], now: int, scope: Scope, live: bool) 
     return row.head
 
 
-def _compact(row: Row) -> None:
+def _thin(row: Row, d: Compiled) -> None:
+    """Drop what cannot count: what bots did, and what the daily caps cut anyway, of each day the earliest kept."""
+    spent: dict[tuple[int, int], int] = {}
+    run = ledger.items(row.ledger, row.data)
+    row.ledger, row.data = ledger.pack([e for e in run[:-1] if scoring.may_count(e, d, spent)] + run[-1:])
+
+
+def _compact(row: Row, d: Compiled) -> None:
     """Drop the oldest records up to a snapshot, which becomes the base: so it is a function of the set."""
+    if len(row.ledger) > ENTRIES * WIDTH:
+        _thin(row, d)
     if any(m.alias for m in row.members.values()) or not row.snapshots:
         return  # unmerge could not take a base apart again
     head, n = row.head, len(row.ledger) // WIDTH

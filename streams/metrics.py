@@ -48,7 +48,8 @@ BOUNDS = (
 #: Reasons for dead letters that are shown even at 0.
 DEAD_LETTER_CODES = (
     "null_value", "not_utf8", "bad_json", "bad_avro", "unknown_schema_id", "not_an_event", "missing_field",
-    "bad_field", "bad_subject", "bad_time", "too_early", "too_far", "bad_inbox", "conflicting_payload", "fold_error",
+    "bad_field", "bad_subject", "bad_time", "too_early", "too_far", "too_large", "bad_inbox", "conflicting_payload",
+    "fold_error",
 )  # fmt: skip
 
 _Values = Mapping[tuple[Any, ...], float]

@@ -74,8 +74,9 @@ def declared(settings: Settings, timestamps: Timestamps = "LogAppendTime") -> tu
             co_partitioned=field in SOURCES or field == "changelog",
         )
 
-    # 400 days: the reach of a row's ledger, so that a rebuild can find what a row may hold.
-    owners = {**stamped, **keep(400)}
+    # 400 days: the reach of a row's ledger, so that a rebuild can find what a row may hold. Retention looks at the
+    # records' own timestamps: a copy of an older log would be deleted before it is read.
+    owners = {**stamped, **(keep(400) if timestamps == "LogAppendTime" else {"retention.ms": "-1"})}
     dead_letter = {
         "max.message.bytes": str(max(1_048_588, settings.dead_letter_max_bytes + _RECORD_OVERHEAD))
     }

@@ -41,7 +41,14 @@ log = getLogger(__name__)
 AHEAD_MS = 24 * 3_600_000
 #: Decoded rows that are kept between batches, over all partitions: decoding costs as much as folding.
 CACHE_ROWS = 20_000
+#: Kafka takes records of up to 1 MB: what would become a larger one goes to the dead letters before it could stop the
+#: worker, now and after each restart. A timer may use the margin.
+MOST_BYTES, MARGIN_BYTES = 900_000, 80_000
 _MARKET_FAMILIES = frozenset(("market", "reference"))
+
+
+class TooLargeError(Exception):
+    """What follows from some records is more than Kafka takes in one."""
 
 
 class Staged(msgspec.Struct):
@@ -55,8 +62,9 @@ class Staged(msgspec.Struct):
 class Partition:
     """What is derived from the rows of one partition: due instants, what waits to be said, totals."""
 
-    def __init__(self, rows: Rows) -> None:
+    def __init__(self, rows: Rows, naming: int) -> None:
         self.rows = rows
+        self.naming = naming
         self.due: dict[bytes, int] = {}
         self.heap: list[tuple[int, bytes]] = []
         self.waiting: dict[bytes, None] = {}
@@ -105,6 +113,7 @@ class LeadTopology:
         self._cache: OrderedDict[tuple[int, bytes], Row] = OrderedDict()
         self._partition_of = lru_cache(200_000)(self._murmur)
         self._warned: set[str] = set()
+        self._naming = 0  # totals are counted in the stages, days and segments of the definitions in force
 
     # -- reference data ---------------------------------------------------------------------------------------------
 
@@ -132,16 +141,27 @@ class LeadTopology:
                 log.error("reference data: %s", problem)
         if self.reference.definitions != before:
             self.definitions = tuple(map(compile_definition, self.reference.definitions))
+            self._naming += 1
 
     # -- the life of a partition ------------------------------------------------------------------------------------
 
     def opened(self, partition: int, rows: Rows) -> None:
-        part = self._parts[partition] = Partition(rows)
+        part = self._parts[partition] = Partition(rows, self._naming)
         for key, data in rows.items():
             row = load(data)
             self._enlist(part, key, row)
             figures.add(part.totals, self._contribution(key, row).items())
         heapify(part.heap)
+
+    def _part(self, partition: int) -> Partition:
+        """The partition, no call of it being under way."""
+        part = self._parts[partition]
+        part.put_back()
+        if part.naming != self._naming:  # or what comes next would be subtracted under other names and days
+            part.naming, part.totals = self._naming, {}
+            for key, data in part.rows.items():
+                figures.add(part.totals, self._contribution(key, load(data)).items())
+        return part
 
     def closed(self, partition: int) -> None:
         self._parts.pop(partition, None)
@@ -156,8 +176,7 @@ class LeadTopology:
         return 0 if part.waiting else part.next_due()
 
     def due(self, partition: int, now_ms: int, live: bool, limit: int) -> Work:
-        part = self._parts[partition]
-        part.put_back()
+        part = self._part(partition)
         keys: dict[bytes, None] = {}
         if not live:
             limit = 0
@@ -175,8 +194,7 @@ class LeadTopology:
         return work.done()
 
     def batch(self, partition: int, records: Sequence[SourceRecord], now_ms: int, live: bool) -> Work:
-        part = self._parts[partition]
-        part.put_back()
+        part = self._part(partition)
         work = _Batch(self, partition, part, now_ms, live)
         work.take(records)
         return work.done()
@@ -218,7 +236,7 @@ class LeadTopology:
         return self._partition_of(subject_id)
 
     def _murmur(self, subject_id: str) -> int:
-        return (murmur2(subject_id.encode()) & 0x7FFFFFFF) % self.partitions
+        return (int(murmur2(subject_id.encode())) & 0x7FFFFFFF) % self.partitions
 
     def _contribution(self, key: bytes, row: Row) -> Contribution:
         scope = self.scope(key)
@@ -340,10 +358,12 @@ class _Batch:
                 "belongs to %d; use the subject's id as key and murmur2 (librdkafka: partitioner=murmur2_random)",
                 source, record.topic, record.key, record.partition, e.subject_id, home,
             )  # fmt: skip
+        forwarded = inbox.forward(record)
+        if len(forwarded) > MOST_BYTES:
+            self._dead(record, "too_large", "lies on the wrong partition and is too large to be forwarded")
+            return
         self.messages.append(
-            Message(
-                self.topology.settings.topics.inbox, e.subject_id.encode(), inbox.forward(record), (), home
-            )
+            Message(self.topology.settings.topics.inbox, e.subject_id.encode(), forwarded, (), home)
         )
 
     def _dead(self, record: SourceRecord, code: str, detail: str) -> None:
@@ -361,78 +381,105 @@ class _Batch:
         topology = self.topology
         try:
             self._row(key, found, told)
+        except TooLargeError as exc:
+            log.error("%s: %s; its records go to the dead letters", key.decode(), exc)
+            self._give_up(key, found, told, "too_large", str(exc))
         except Exception as exc:
-            topology._cache.pop((self.partition, key), None)
             if topology.settings.on_fold_error == "stop":
                 raise
             log.critical("fold of %s failed; its records go to the dead letters", key.decode(), exc_info=True)
             self.count("fold_errors")
-            for _, record in found:
-                self._dead(record, "fold_error", f"{type(exc).__name__}: {exc}")
-            for message in told:
-                letter = Record(
-                    topology.settings.topics.inbox, self.partition, -1, self.now, key, inbox.tell(message)
-                )
-                self._dead(letter, "fold_error", f"{type(exc).__name__}: {exc}")
-            self.part.due.pop(key, None)
-            self.part.waiting.pop(key, None)
+            self._give_up(key, found, told, "fold_error", f"{type(exc).__name__}: {exc}")
+
+    def _give_up(
+        self,
+        key: bytes,
+        found: Sequence[tuple[Event, SourceRecord]],
+        told: Sequence[Told],
+        code: str,
+        detail: str,
+    ) -> None:
+        self.topology._cache.pop((self.partition, key), None)
+        for _, record in found:
+            self._dead(record, code, detail)
+        for message in told:
+            where = self.topology.settings.topics.inbox
+            self._dead(
+                Record(where, self.partition, -1, self.now, key, inbox.tell(message)), code, detail
+            )
+        self.part.due.pop(key, None)
+        self.part.waiting.pop(key, None)
 
     def _row(self, key: bytes, found: Sequence[tuple[Event, SourceRecord]], told: Sequence[Told]) -> None:
         topology = self.topology
         row = topology.row_of(self.partition, key, self.part.rows)
         events = [e for e, _ in found]
         scope = topology.scope(key)
+        move: tuple[Contribution, Contribution] | None = None
         if key[:1] == b"d":
             result, moved = deals.process(scope.subject, row, events, self.now)
             if moved is not None:
-                self._move(
-                    figures.of_deal(moved.before, scope, False), figures.of_deal(moved.after, scope, False)
-                )
+                move = figures.of_deal(moved.before, scope, False), figures.of_deal(moved.after, scope, False)
         elif key[:1] == b"c":
             result = subject.Result(outputs=[], told=[], refused=[], counts={})
             for e in events:
-                if ledger.find(row.ledger, e.b) < 0:
+                at = ledger.find(row.ledger, e.b)
+                if at >= 0:
+                    subject.met_again(row, at, e, result)
+                else:
                     row.ledger = ledger.insert(row.ledger, row.data, e.a, e.b, e.c, e.data)
         else:
             result = subject.process(row, events, self.now, scope, told, self.live)
             if result.moved is not None:
                 before, after = result.moved
-                self._move(figures.of_lead(before, scope, False), figures.of_lead(after, scope, False))
-        self.rows[key] = dump(row)
+                move = figures.of_lead(before, scope, False), figures.of_lead(after, scope, False)
+        data = dump(row)
+        messages = [self._output(output) for output in result.outputs] if key[:1] == b"l" else []
+        messages += [self._tell(message) for message in result.told]
+        self._check_sizes(data, messages, MOST_BYTES if found or told else MOST_BYTES + MARGIN_BYTES)
+
+        # Only now is anything staged.
+        self.rows[key] = data
         self.staged.rows[key] = row
+        self.messages += messages
+        if move is not None and move[0] != move[1]:
+            self.staged.moves.append(move)
         for what, n in result.counts.items():
             self.staged.counts[("outcomes", what)] += n
         if key[:1] == b"l":
             for output in result.outputs:
-                self._say(output)
-        for message in result.told:
-            to = message.to[2:]
-            self.messages.append(
-                Message(
-                    topology.settings.topics.inbox,
-                    to.encode(),
-                    inbox.tell(message),
-                    (),
-                    topology.partition_of(to),
-                )
-            )
+                self.count("outputs", RECORD_OF[output.topic], str(output.record.get("kind", "")))
         for refused in result.refused:
             self._refuse(refused, found)
 
-    def _move(self, before: Contribution, after: Contribution) -> None:
-        if before != after:
-            self.staged.moves.append((before, after))
+    @staticmethod
+    def _check_sizes(row: bytes, messages: Sequence[Message], most: int) -> None:
+        if len(row) > most:
+            raise TooLargeError(
+                f"its row would have {len(row):,} bytes, and may have {most:,}; send fewer or shorter attributes"
+            )
+        for message in messages:
+            if len(message.value or b"") > most:
+                raise TooLargeError(
+                    f"a message for {message.topic} would have {len(message.value or b''):,} bytes, and may have "
+                    f"{most:,}; send fewer or shorter attributes"
+                )
 
-    def _say(self, output: Output) -> None:
-        topic = self.topology.outputs[output.topic]
+    def _output(self, output: Output) -> Message:
         name = RECORD_OF[output.topic]
         record = output.record
         headers = ce_headers(
             f"leadstream.{name}", self.topology.settings.app_id, f"{output.key}/{record['sequence']}",
             record["occurred_at"], f"lead/{output.key}",
         )  # fmt: skip
-        self.messages.append(Message(topic, output.key.encode(), encode(name, record), headers, None))
-        self.count("outputs", name, str(record.get("kind", "")))
+        return Message(
+            self.topology.outputs[output.topic], output.key.encode(), encode(name, record), headers, None
+        )
+
+    def _tell(self, told: Told) -> Message:
+        to = told.to[2:]
+        where = self.topology.settings.topics.inbox
+        return Message(where, to.encode(), inbox.tell(told), (), self.topology.partition_of(to))
 
     def _refuse(self, refused: Refused, found: Sequence[tuple[Event, SourceRecord]]) -> None:
         for event, record in found:

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
-from processors import deals, figures, say
+from processors import deals, figures, say, scoring
 from processors.compiled import Compiled, compile_definition
-from processors.definition.model import Definition
+from processors.definition.model import HOUR, MINUTE, Definition
 from processors.events import Event
 from processors.figures import Contribution
 from processors.fold import reference
@@ -29,8 +29,9 @@ from streams.driver import Driver
 from streams.settings import Settings
 from streams.topology import LeadTopology
 from streams.work import Record
-from tests.strategies import T0, Sent, default_definition, law_definition
+from tests.strategies import FITS, T0, Sent, at, default_definition, law_definition, sent
 
+MONDAY = at(1)
 OWNERS = (
     {"owner": "owner-1", "team": "sales", "active": True, "weight": 2, "time_zone": "America/New_York"},
     {"owner": "owner-2", "team": "sales", "active": True},
@@ -121,8 +122,8 @@ class World:
             self.feed(message.to, (), self.now, live, [message])
 
     def tick(self, to: int, live: bool = True) -> None:
-        """The timers, as they fall due."""
-        while True:
+        """The timers, as they fall due; in a half-read past they wait."""
+        while live:
             due = min((self._due(k) for k in self.stored), default=to + 1)
             if due > to:
                 break
@@ -221,10 +222,8 @@ class Funnel:
 
     def learn(self, type_: str, t: int, **payload: Any) -> None:
         """A reference event, read at once."""
-        topic = self.settings.topics.reference
         wire = {"type": type_, "occurred_at": t, "source_system": "admin", "payload": payload}
         e = decode(Sent("reference", wire | {"subject": {}}, t, 0).value, ())
-        assert topic
         self.learned.append(e)
         self.topology.apply([(e, t)])
 
@@ -250,21 +249,37 @@ class Funnel:
         **envelope: Any,
     ) -> Record:
         """Publish one event and let everything that follows from it happen; time goes on to its append time."""
-        from tests.strategies import sent
-
         self.n += 1
         subject = {"deal_id": deal} if deal else {"lead_id": lead}
-        at = max(t, self.now) if recorded_at is None else recorded_at
+        appended = max(t, self.now) if recorded_at is None else recorded_at
         what = sent(
-            type_, t, self.n, payload, subject=subject, topic=topic or ("deal" if deal else ""), recorded_at=at,
-            **envelope,
+            type_, t, self.n, payload, subject=subject, topic=topic or ("deal" if deal else ""),
+            recorded_at=appended, **envelope,
         )  # fmt: skip
         if run:
-            self.driver.advance(max(self.now, min(at, t) if at < t else at))
+            self.driver.advance(max(self.now, appended))
         record = self.publish(what, key, partition)
         if run:
             self.driver.run()
         return record
+
+    # A few histories that most cases begin with. Monday is `at(1)`; offices are open from 9 to 17 UTC.
+
+    def fit(self, t: int = MONDAY + 9 * HOUR, lead: str = "lead-1", **fields: Any) -> None:
+        """The lead is known and fits (grade C)."""
+        self.say("created", t, {"source": "webinar", "generated_by": "marketing"}, lead=lead)
+        self.say("attributes_changed", t, {"fields": FITS | fields}, lead=lead)
+
+    def hot(self, t: int = MONDAY + 10 * HOUR, lead: str = "lead-1", n: str = "") -> int:
+        """A webinar and two downloads: qualified with the last one, two minutes later. Returns that instant."""
+        self.say("event_attended", t, {"event_id": f"w{n}", "kind": "webinar"}, lead=lead)
+        self.say("content_downloaded", t + MINUTE, {"asset_id": "a"}, lead=lead)
+        self.say("content_downloaded", t + 2 * MINUTE, {"asset_id": "b"}, lead=lead)
+        return t + 2 * MINUTE
+
+    def raise_hand(self, t: int, lead: str = "lead-1", **envelope: Any) -> Record:
+        payload = {"form_id": "contact", "intent": "hand_raise"}
+        return self.say("form_submitted", t, payload, lead=lead, **envelope)
 
     def until(self, t: int) -> None:
         self.driver.advance(t)
@@ -297,6 +312,12 @@ class Funnel:
     def handoffs(self, lead: str = "lead-1") -> list[Handoff]:
         return handoffs(self.head(lead))
 
+    def score(self, lead: str = "lead-1") -> int:
+        """Engagement now, milli-points."""
+        s = self.head(lead)
+        d = self.topology.definitions[s.definition]
+        return scoring.engagement(s, d.day(self.now), d)
+
     def stages(self, lead: str = "lead-1") -> list[str]:
         """Names of the stages and exits as a subscriber last saw them, in order of time."""
         last: dict[str, dict[str, Any]] = {}
@@ -316,6 +337,3 @@ class Funnel:
         topology.apply([(e, e.occurred_at) for e in self.learned])
         self.topology = topology
         self.driver.restart(topology)
-
-
-Given = Callable[..., Record]

@@ -274,13 +274,13 @@ def _entry(e: View) -> str:
 
 
 def _row_name(row: View) -> str:
+    rule = str(row["rule"])
     return {
-        "scored": row["rule"],
-        "cap": f"{row['rule']}: cut by its cap",
+        "cap": f"{rule}: cut by its cap",
         "cap of all": "cut by the cap of all engagement",
-        "rounding": f"{row['rule']}: rounding",
-        "before": f"{row['rule']}: earlier events",
-    }.get(row["why"], row["rule"])
+        "rounding": f"{rule}: rounding",
+        "before": f"{rule}: earlier events",
+    }.get(row["why"], rule)
 
 
 def _what(e: View) -> str:

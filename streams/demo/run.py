@@ -12,7 +12,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
@@ -30,13 +30,14 @@ from streams.demo.show import Show
 from streams.demo.stack import Workers
 from streams.demo.traffic import Sent, Traffic, monday_after
 from streams.errors import WorkerError
-from streams.kafka_tools import Admin, Publisher
+from streams.kafka_jars import require
+from streams.kafka_tools import Admin, KafkaToolError, Publisher
 from streams.local_kafka import LocalKafka
 from streams.settings import DEMO_FILE, DEMO_LOCK, Settings
 
 #: Ctrl-C is a promise of 5 s. What is not done by then is cut off, and the guards end what it leaves.
 END_S = 4.5
-_WORKERS_END_S = 2.5
+_WORKERS_END_S, _PUBLISHER_END_S, _KAFKA_END_S = 2.5, 0.5, 1.0
 #: From the choice of the start of simulated time until workers run, about: longer only means that the
 #: first minutes come at once.
 _HEAD_START_S = 3.0
@@ -74,11 +75,11 @@ def run(settings: Settings, options: Options, out: TextIO | None = None) -> int:
     console = Console(file=out or sys.stdout, highlight=False, markup=False)
     # What the workers log is in their files; here it would tear the view. Errors are raised.
     logging.getLogger().addHandler(logging.NullHandler())
-    with _signals() as stop:
-        stack = ExitStack()
+    stop, stack = Stop(), ExitStack()
+    with stop.listening():
         try:
             _Demo(settings, options, console, stop, stack).run()
-        except KeyboardInterrupt:
+        except StoppedError:
             pass
         finally:
             stop.set()  # from here on a signal changes nothing
@@ -89,36 +90,58 @@ def run(settings: Settings, options: Options, out: TextIO | None = None) -> int:
     return 0
 
 
-@contextmanager
-def _signals() -> Iterator[threading.Event]:
-    """An event that is set by the first SIGINT, SIGTERM or SIGHUP, which also interrupts what is under way."""
-    stop = threading.Event()
+class StoppedError(Exception):
+    """Somebody asked for the end while things were being started."""
 
-    def asked(_number: int, _frame: FrameType | None) -> None:
-        if not stop.is_set():
-            stop.set()
-            raise KeyboardInterrupt
 
-    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    before = [signal.signal(number, asked) for number in numbers]
-    try:
-        yield stop
-    finally:
-        for number, handler in zip(numbers, before, strict=True):
-            signal.signal(number, handler)
+class Stop(threading.Event):
+    """Set by the first SIGINT, SIGTERM or SIGHUP."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._raising = False
+
+    def check(self) -> None:
+        """:raises StoppedError: it is set."""
+        if self.is_set():
+            raise StoppedError
+
+    @contextmanager
+    def interrupting(self) -> Iterator[None]:
+        """What is inside ends at once. Not for Kafka's client: that might hang at its own end then."""
+        self.check()
+        self._raising = True
+        try:
+            yield
+        finally:
+            self._raising = False
+
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+        before = [signal.signal(number, self._asked) for number in numbers]
+        try:
+            yield
+        finally:
+            for number, handler in zip(numbers, before, strict=True):
+                signal.signal(number, handler)
+
+    def _asked(self, _number: int, _frame: FrameType | None) -> None:
+        first = not self.is_set()
+        self.set()
+        if first and self._raising:
+            raise StoppedError
 
 
 @contextmanager
 def _cut_off_after(seconds: float) -> Iterator[None]:
-    def late() -> None:
-        import faulthandler; faulthandler.dump_traceback(file=open("/tmp/d/trace","w"))
-        os._exit(1)
-
-    timer = threading.Timer(seconds, late)
+    timer = threading.Timer(seconds, os._exit, (1,))
     timer.daemon = True
     timer.start()
-    yield
-    timer.cancel()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 @contextmanager
@@ -140,7 +163,7 @@ def _locked() -> Iterator[None]:
 
 class _Demo:
     def __init__(
-        self, settings: Settings, options: Options, console: Console, stop: threading.Event, stack: ExitStack
+        self, settings: Settings, options: Options, console: Console, stop: Stop, stack: ExitStack
     ) -> None:
         self._options = options
         self._console = console
@@ -157,21 +180,29 @@ class _Demo:
 
     def run(self) -> None:
         options, say = self._options, self._say
+        require()  # Java or Maven missing is told before anything is done
         self._stack.enter_context(_locked())
         folder = self._folder()
         start_ms = monday_after(time.time_ns() // 1_000_000)
         traffic = Traffic(self._settings, options.seed, options.leads_per_day, start_ms, options.weeks)
         say(f"playing {options.weeks} weeks of history, starting Apache Kafka ...")
-        history = _Beside(lambda: traffic.history(self._stop.is_set))
+        history = _Beside(lambda: traffic.history(self._stop.check))
         kafka = LocalKafka(folder / "kafka")
-        self._stack.callback(kafka.kill)  # its data is thrown away
-        kafka.start()
+        if options.data_dir is None:
+            self._stack.callback(kafka.kill)  # its data is thrown away
+        else:
+            self._stack.callback(kafka.stop, timeout=_KAFKA_END_S)
+        with self._stop.interrupting():
+            kafka.start()
         self._settings = msgspec.structs.replace(self._settings, bootstrap=kafka.bootstrap)
         with Admin(self._settings) as admin:
-            topics.create(admin, self._settings, timestamps="CreateTime")
+            topics.create(
+                admin, self._settings, timestamps="CreateTime", progress=lambda _: self._stop.check()
+            )
         past = history.result()
         clock = self._start_clock(start_ms, len(past))
-        publisher = self._stack.enter_context(Publisher(self._settings))
+        publisher = Publisher(self._settings)
+        self._stack.callback(_close, publisher)
         self._publish_history(publisher, past, clock)
         say(f"published {len(past):,} records of history, starting {options.workers} workers ...")
         self._write_settings()
@@ -180,7 +211,7 @@ class _Demo:
         self._stack.callback(follower.close)
         workers = Workers(options.workers, DEMO_FILE.resolve(), folder)
         self._stack.callback(workers.stop, _WORKERS_END_S)
-        workers.wait_ready(_READY_S)
+        workers.wait_ready(_READY_S, self._stop.check)
         show = Show(self._settings, clock, start_ms, workers, self._console, plain=options.plain)
         for file in write_files(DEMO_FILE.parent, self._settings, time.time_ns() // 1_000_000):
             self._stack.callback(file.unlink, missing_ok=True)
@@ -198,7 +229,7 @@ class _Demo:
         show: Show,
     ) -> None:
         end = time.monotonic() + self._options.once_s if self._options.once_s is not None else None
-        while end is None or time.monotonic() < end:
+        while not self._stop.is_set() and (end is None or time.monotonic() < end):
             now_ms = clock.now_ms()
             for topic, value in follower.records():
                 if topic == self._settings.topics.handoffs:
@@ -233,6 +264,7 @@ class _Demo:
         for reference in (True, False):
             for at_ms, message in past:
                 if (message.topic in first) is reference:
+                    self._stop.check()
                     publisher.send(message, clock.wall_ms(at_ms))
             publisher.flush()
 
@@ -250,6 +282,18 @@ class _Demo:
 
     def _say(self, text: str) -> None:
         self._console.print(text, soft_wrap=True)
+
+
+def _close(publisher: Publisher) -> None:
+    """Without waiting for acknowledgements that a dead broker will never send."""
+
+    def leave() -> None:
+        with suppress(KafkaToolError), publisher:
+            pass
+
+    leaving = threading.Thread(target=leave, daemon=True)
+    leaving.start()
+    leaving.join(_PUBLISHER_END_S)
 
 
 class _Beside:

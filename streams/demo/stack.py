@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from streams.errors import WorkerError
@@ -95,13 +95,15 @@ class Workers:
             start_new_session=True,
         )
 
-    def wait_ready(self, seconds: float) -> None:
+    def wait_ready(self, seconds: float, check: Callable[[], None]) -> None:
         """Until every worker has its partitions.
 
+        :param check: called while waiting; raises to give up.
         :raises WorkerError: one has ended, or it takes too long.
         """
         deadline = time.monotonic() + seconds
         while not all(each.url for each in self.all):
+            check()
             for each in self.all:
                 if each.code is not None:
                     raise WorkerError(

@@ -37,10 +37,6 @@ class Sent(NamedTuple):
     message: Message
 
 
-class CancelledError(Exception):
-    """The user did not want to wait for the history."""
-
-
 def monday_after(wall_ms: int) -> int:
     """The next Monday, 08:00 UTC: the simulation's present is never behind that of its users.
 
@@ -84,10 +80,10 @@ class Traffic:
         _, handoff = decode_output(value)
         self._answer(self.desk.on_handoff(handoff, now_ms))
 
-    def history(self, cancelled: Callable[[], bool]) -> list[Sent]:
+    def history(self, check: Callable[[], None]) -> list[Sent]:
         """Everything up to the start of the live part.
 
-        :raises CancelledError: if asked to.
+        :param check: called now and then; raises to give up.
         """
         # Played in its own time: the records are stamped as the simulation says.
         settings = msgspec.structs.replace(self._settings, clock="wall")
@@ -98,8 +94,7 @@ class Traffic:
         out: list[Sent] = []
         read = dict.fromkeys(range(driver.partitions), 0)
         for now_ms in range(self._begin_ms, self._start_ms + _STEP_MS, _STEP_MS):
-            if cancelled():
-                raise CancelledError
+            check()
             for sent in self.until(min(now_ms, self._start_ms)):
                 out.append(sent)
                 topic, key, value, *_ = sent.message

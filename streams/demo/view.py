@@ -15,6 +15,8 @@ from streams.demo.scrape import Figures
 
 #: From this width on figures stand beside the funnel.
 _WIDE = 100
+#: Where rows are few: facts that are shown in any case, handoffs that other facts give way to.
+_FEWEST, _SOME, _MOST = 5, 4, 12
 _LABELS = len("speed to lead")
 _OUTCOME = {"accepted": "green", "rejected": "yellow", "expired": "red", "withdrawn": "dim"}
 
@@ -48,23 +50,23 @@ class Frame(NamedTuple):
 
 def screen(frame: Frame, width: int, height: int) -> RenderableType:
     """A renderable of at most so many columns and rows."""
-    funnel, numbers = _funnel(frame, width), _numbers(frame)
+    funnel, facts = _funnel(frame, width), list(_facts(frame))
+    fixed = 1 + len(frame.workers) + 1  # the head, the workers, the line below for the cursor
+    upper: list[RenderableType]
     if width >= _WIDE:
         both = Table.grid(padding=(0, 3))
-        both.add_row(funnel, numbers)
-        upper: list[RenderableType] = [both]
-        rows = max(len(frame.stages) + 1, numbers.row_count)
+        both.add_row(funnel, _numbers(facts))
+        upper, rows = [both], max(funnel.row_count, len(facts))
     else:
-        upper = [funnel, numbers]
-        rows = len(frame.stages) + 1 + numbers.row_count
-    rows += 1 + len(frame.workers) + 1 + 1  # the head, the workers, the heading of the handoffs, the prompt
-    spare = height - rows
+        facts = facts[: max(_FEWEST, height - fixed - funnel.row_count - 1 - _SOME)]
+        upper, rows = [funnel, _numbers(facts)], funnel.row_count + len(facts)
+    spare = height - fixed - rows - 1  # for handoffs, below their heading
     lower: list[RenderableType] = []
-    if spare >= 6:  # room to breathe
+    if spare >= _SOME + 3:  # room to breathe
         upper, lower, spare = [Text(), *upper, Text()], [Text()], spare - 3
-    parts: list[RenderableType] = [_head(frame), *upper]
+    parts = [_head(frame), *upper]
     if spare > 0:
-        parts.append(_handoffs(frame, min(spare, 12), width))
+        parts.append(_handoffs(frame, min(spare, _MOST), width))
     return Group(*parts, *lower, _workers(frame))
 
 
@@ -87,9 +89,8 @@ def _head(frame: Frame) -> RenderableType:
     head = Text(no_wrap=True, overflow="ellipsis")
     head.append("leadstream", "bold cyan")
     head.append(f"  {moment(frame.now_ms)}", "bold")
-    head.append(f"  {frame.speed:g} x as fast as life  ", "dim")
-    head.append(f"{frame.events_per_s:.0f} events/s", "bold")
-    head.append(f"  {frame.where}  Ctrl-C ends", "dim")
+    head.append(f"  {frame.events_per_s:.0f} events/s  {frame.where}")
+    head.append(f"  {frame.speed:g} x as fast as life; Ctrl-C ends", "dim")
     return head
 
 
@@ -111,11 +112,11 @@ def _funnel(frame: Frame, width: int) -> Table:
     return table
 
 
-def _numbers(frame: Frame) -> Table:
+def _numbers(facts: Iterable[tuple[str, str]]) -> Table:
     table = Table.grid(padding=(0, 1))
     table.add_column(no_wrap=True, style="dim", min_width=_LABELS)
     table.add_column(no_wrap=True, overflow="ellipsis")
-    for name, value in _facts(frame):
+    for name, value in facts:
         table.add_row(name, value)
     return table
 
@@ -140,19 +141,18 @@ def _facts(frame: Frame) -> Iterable[tuple[str, str]]:
     amounts = {c: n for (c, status), n in f.all("deal_amount").items() if status == "won" and n}
     by_size = sorted(amounts.items(), key=lambda pair: -pair[1])
     yield "won", ", ".join(f"{n:,.0f} {currency}" for currency, n in by_size) or "nothing yet"
+    odd = [f.total(f"{what}_total") for what in ("dead_letters", "misrouted_records")]
+    yield "odd", f"{odd[0]:,.0f} dead letters, {odd[1]:,.0f} misrouted"
     left = f.all("stage_balance")
     exits = [f"{left[name,]:,.0f} {name}" for name in frame.exits if left.get((name,))]
     yield "ended", ", ".join(exits[:3]) or "none"
     if exits[3:]:
         yield "", ", ".join(exits[3:])
-    yield (
-        "odd",
-        f"{f.total('dead_letters_total'):,.0f} dead letters, {f.total('misrouted_records_total'):,.0f} misrouted",
-    )
 
 
 def _handoffs(frame: Frame, most: int, width: int) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
+    gap = 2 if width >= _WIDE else 1
+    table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, gap, 0, 0))
     for heading in ("handed over", "lead", "why", "to", "call due", "answer"):
         table.add_column(heading, no_wrap=True, overflow="ellipsis")
     for call in frame.board.latest(most):

@@ -114,13 +114,14 @@ def test_a_split_figure_sums_to_the_whole(found: list[Sent]) -> None:
     f = played(found)
     totals = figures_of_rows(loaded(f.driver.all_rows()), f.topology, END)
     for figure in FIGURES:
-        if figure.unit in ("ratio", "days", "s"):
-            continue
+        if figure.unit in ("ratio", "days", "s") or figure.name == "deal_size":
+            continue  # averages and shares
         whole = {tuple(v.labels.items()): v.value for v in report(totals, D, END, only=[figure.name])}
         for label in figure.labels:
             split: Counter[tuple[tuple[str, str], ...]] = Counter()
             for v in report(totals, D, END, by=[label], only=[figure.name]):
-                split[tuple((k, x) for k, x in v.labels.items() if k != label)] += v.value  # type: ignore[assignment] # no fraction among these units
+                assert isinstance(v.value, int)
+                split[tuple((k, x) for k, x in v.labels.items() if k != label)] += v.value
             assert {k: n for k, n in whole.items() if n} == {k: n for k, n in split.items() if n}, figure.name
 
 

@@ -1,0 +1,122 @@
+"""What must have come of the records in the topics: the same records, folded in one process in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from processors import figures, say
+from processors.fold import reference
+from processors.model import Row, State, load
+from processors.report import report
+from processors.subject import effective, look_into
+from streams.cli.figures import plain_values
+from streams.driver import Driver
+from streams.state_reader import figures_of_rows, loaded
+from streams.topology import LeadTopology, build
+from tests.integration.pipeline import Pipeline
+from tests.subscriber import Output, Subscriber
+from tests.world import decided
+
+INPUTS = ("engagement", "lead", "deal")
+#: Parts of a row that do not follow from facts alone, but from how often and in what order they were told.
+TOLD = ("sequences", "version", "sent", "residue", "spoken", "epoch", "waiting")
+
+
+class Oracle(NamedTuple):
+    driver: Driver
+    rows: dict[str, Row]
+
+    @property
+    def topology(self) -> LeadTopology:
+        return self.driver.topology
+
+    def figures(self) -> list[dict[str, Any]]:
+        """As ``leadstream figures --json`` has them."""
+        topology, now_ms = self.topology, self.driver.now_ms
+        totals = figures_of_rows(loaded(self.driver.all_rows()), topology, now_ms)
+        names = figures.stage_names(topology.definitions)
+        return plain_values(report(totals, topology.definitions[-1], now_ms, names=names))
+
+
+def folded(pipeline: Pipeline) -> Oracle:
+    """Everything in the inputs, each record where it lies on the broker, as of the deployment's instant."""
+    topology = build(pipeline.settings)
+    topology.learn(pipeline.records("reference"))
+    driver = Driver(topology, pipeline.clock.now_ms(), live=False)
+    for r in pipeline.records(*INPUTS):
+        put = driver.publish(
+            r.topic, r.key, r.value, timestamp_ms=r.timestamp, headers=r.headers, partition=r.partition
+        )
+        assert put.offset == r.offset
+    driver.run()
+    driver.catch_up()
+    return Oracle(driver, {key.decode(): load(data) for key, data in driver.all_rows()})
+
+
+def compare_rows(found: Mapping[str, Row], oracle: Oracle) -> int:
+    """Facts are the same bit by bit, and what follows from them is, too. The number of leads whose handoffs were said
+    at another moment than the oracle said them, and so run on clocks of their own: they follow from facts and said.
+    """
+    assert found.keys() == oracle.rows.keys()
+    other_clocks = 0
+    for key, row in found.items():
+        wanted = oracle.rows[key]
+        assert (row.ledger, row.data, row.base, row.held) == (wanted.ledger, wanted.data, wanted.base, wanted.held), key
+        assert not row.waiting, key
+        if row.minted == wanted.minted:
+            assert differing(row, wanted) == [], key
+        else:
+            other_clocks += 1
+            assert key[0] in "la"
+            assert row.head.acc == wanted.head.acc, key
+            assert row.head.shares == wanted.head.shares, key
+        if key[0] in "la":
+            assert row.head == from_scratch(key, row, oracle), key
+    return other_clocks
+
+
+def differing(row: Row, wanted: Row) -> list[str]:
+    """Names of what is not the same."""
+    names = [name for name in row.__struct_fields__ if name not in (*TOLD, "head", "members")]
+    found = [name for name in names if getattr(row, name) != getattr(wanted, name)]
+    found += [f"head.{name}" for name in State.__struct_fields__ if getattr(row.head, name) != getattr(wanted.head, name)]
+    mine, theirs = ({k: (m.alias, m.edge, m.ledger, m.data) for k, m in x.members.items()} for x in (row, wanted))
+    return found + [f"members.{name}" for name in mine.keys() | theirs.keys() if mine.get(name) != theirs.get(name)]
+
+
+def from_scratch(key: str, row: Row, oracle: Oracle) -> State:
+    """The facts of a row folded once, in order, given what was said."""
+    scope = oracle.topology.scope(key.encode())
+    facts = effective(row)
+    look_into(scope, lambda: (None, facts))
+    scope.said = row.minted
+    return reference(facts, oracle.driver.now_ms, scope)
+
+
+def compare_said(found: Mapping[str, Row], heard: Subscriber) -> int:
+    """The last revision of everything that was said is what the rows decide. How many outputs hold."""
+    held: dict[str, dict[str, Output]] = {}
+    for (_, id_), output in heard.state.items():
+        if output["op"] != "withdrawn":
+            held.setdefault(output["lead_id"], {})[id_] = output
+    count = 0
+    for key, row in found.items():
+        if key[0] != "l":
+            continue
+        said, decisions = held.pop(key[2:], {}), decided(key, row.head)
+        assert decisions.keys() <= said.keys(), key
+        pinned = tuple(m.id for m in row.minted if m.pinned)
+        extra = [id_ for id_ in said.keys() - decisions.keys() if not id_.startswith(pinned or "-")]
+        assert extra == [], key
+        for id_, content in decisions.items():
+            assert said[id_]["occurred_at"] == content[0], id_
+            count += 1
+        for j in row.head.journeys:
+            for h in j.handoffs:
+                made = said[say.output_id(key, (say.HANDOFFS, "made", h.of, h.ordinal))]
+                assert made["owner"] == (h.owner or None)
+                assert made["started_at"] == h.start
+                assert made["decision_due_at"] == (h.due_decide or None)
+    assert held == {}, "said of leads that have no row"
+    return count
