@@ -110,6 +110,10 @@ def make(
         )
         start = t if backfill else start_of(s, t, scope)
     s.latest = max(s.latest, start)
+    definition = s.definition
+    if known_as is not None:
+        definition = max(n for n in range(definition + 1) if n == 0 or _in_force(n, known_as.trigger, scope))
+        d = scope.definitions[definition]
     if silent:
         flags |= SILENT
     if raised:
@@ -124,7 +128,7 @@ def make(
         of=of,
         ordinal=ordinal,
         attempt=len(j.handoffs) + 1,
-        definition=s.definition,
+        definition=definition,
         policy=n,
         trigger=t if known_as is None else known_as.trigger,
         start=start,
@@ -144,6 +148,10 @@ def make(
     )
     put(s, replace(j, handoffs=(*j.handoffs, h)))
     return h
+
+
+def _in_force(n: int, t: int, scope: Scope) -> bool:
+    return scope.definitions[n].source.effective_at <= t
 
 
 def taken(s: State) -> set[tuple[str, int]]:

@@ -33,7 +33,7 @@ def settle(s: State, t: int, backfill: int, before: int, d: Compiled, scope: Sco
     """After an event at ``t``; ``before`` is the level just before it."""
     j = s.journeys[-1]
     points = scoring.level(s, t, d)
-    if j.at == d.known and points >= d.source.thresholds.engaged_min:
+    if j.at == d.known and points >= d.source.thresholds.engaged_min and lifecycle.reached(j) < d.engaged:
         lifecycle.enter(s, t, d.engaged, d, backfill)
     if s.qualified:
         _downwards(s, t, points, d)

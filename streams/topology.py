@@ -382,8 +382,11 @@ class _Batch:
         try:
             self._row(key, found, told)
         except TooLargeError as exc:
-            log.error("%s: %s; its records go to the dead letters", key.decode(), exc)
-            self._give_up(key, found, told, "too_large", str(exc))
+            log.warning("%s: %s; its records go to the dead letters", key.decode(), exc)
+            big = [x for x in found if len(x[1].value or b"") > MOST_BYTES // 16]
+            self._give_up(key, big or found, () if big else told, "too_large", str(exc))
+            if big:  # the others may well fit
+                self.row(key, [x for x in found if x not in big], told)
         except Exception as exc:
             if topology.settings.on_fold_error == "stop":
                 raise
@@ -404,11 +407,10 @@ class _Batch:
             self._dead(record, code, detail)
         for message in told:
             where = self.topology.settings.topics.inbox
-            self._dead(
-                Record(where, self.partition, -1, self.now, key, inbox.tell(message)), code, detail
-            )
-        self.part.due.pop(key, None)
-        self.part.waiting.pop(key, None)
+            self._dead(Record(where, self.partition, -1, self.now, key, inbox.tell(message)), code, detail)
+        if not (found or told):  # a timer: it would come again at once, for ever
+            self.part.due.pop(key, None)
+            self.part.waiting.pop(key, None)
 
     def _row(self, key: bytes, found: Sequence[tuple[Event, SourceRecord]], told: Sequence[Told]) -> None:
         topology = self.topology
@@ -468,9 +470,10 @@ class _Batch:
     def _output(self, output: Output) -> Message:
         name = RECORD_OF[output.topic]
         record = output.record
+        # CloudEvents: source and id together name one message, whatever topic it is on.
         headers = ce_headers(
-            f"leadstream.{name}", self.topology.settings.app_id, f"{output.key}/{record['sequence']}",
-            record["occurred_at"], f"lead/{output.key}",
+            name, self.topology.settings.app_id, f"{name}/{output.key}/{record['sequence']}", record["occurred_at"],
+            f"lead/{output.key}",
         )  # fmt: skip
         return Message(
             self.topology.outputs[output.topic], output.key.encode(), encode(name, record), headers, None

@@ -17,7 +17,8 @@ from processors.events import Event
 from processors.figures import Contribution
 from processors.fold import reference
 from processors.ledger import Item, items, position, recorded_at
-from processors.model import Handoff, Row, State, dump, load
+from processors.figures import COLUMNS, stage_names
+from processors.model import EXITS, Handoff, Row, State, dump, load
 from processors.reference import Reference
 from processors.reference import apply as apply_reference
 from processors.say import Output
@@ -326,10 +327,15 @@ class Funnel:
         kept = [r for r in last.values() if r["op"] != "withdrawn" and r["kind"] in ("entered", "ended")]
         return [r["stage"] for r in sorted(kept, key=lambda r: (r["occurred_at"], r["sequence"]))]
 
-    def total(self, name: str, *labels: str) -> int:
-        """A figure, over all other labels."""
-        totals = self.topology.totals().items()
-        return sum(n for k, n in totals if k[0] == name and all(x in k[1:] for x in labels))
+    def total(self, name: str, **labels: str) -> int:
+        """A figure, over all labels that are not given; stages by name."""
+        codes = {name: code for code, name in EXITS.items()} | self.topology.definitions[-1].codes
+        found = 0
+        for (figure, *values), n in self.topology.totals().items():
+            has = dict(zip(figures.COLUMNS[figure], values, strict=True))
+            if figure == name and all(has[k] == (codes[v] if k == "stage" else v) for k, v in labels.items()):
+                found += n
+        return found
 
     def restart(self) -> None:
         """Another process: nothing is left but what was committed."""

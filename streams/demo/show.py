@@ -103,6 +103,8 @@ class Show:
             state = "ready"
         elif answer is None:
             state = "does not answer"
+        elif not ready:
+            state = "waits for partitions"
         else:
             state = "live" if live == ready else "catching up"
         lag = found.one("transport_lag_records")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from processors.definition.load import load
-from processors.definition.model import DAY, HOUR, MINUTE, Definition
+from processors.definition.model import DAY, MINUTE, Definition
 from processors.model import ACCEPTED, OPEN, TURNED_DOWN
 from streams.definitions import default_text
 from tests.strategies import at, default_definition
@@ -33,9 +33,9 @@ def test_case_25_won_before_any_lead_event_implies_the_whole_journey() -> None:
     f.say("lead_linked", at(1, 9, 1), {"lead_id": "lead-1"}, deal="deal-1")
     assert f.stages() == WHOLE
     entered = f.out("stage_changes", kind="entered")
-    assert {x["stage"] for x in entered if x["implied"]} == set(WHOLE[1:6])
-    assert f.total("balance", "won") == 1
-    assert f.total("deal_amount", "won", "EUR") == 5000
+    assert {x["stage"] for x in entered if x["implied"]} == set(WHOLE[1:7])
+    assert f.total("balance", stage="won") == 1
+    assert f.total("deal_amount", status="won", currency="EUR") == 5000
 
 
 def test_case_26_a_deal_without_lead_counts_its_revenue() -> None:
@@ -43,8 +43,8 @@ def test_case_26_a_deal_without_lead_counts_its_revenue() -> None:
     deal = {"leads": [], "amount": 700, "currency": "EUR", "pipeline": "p", "stage": "s"}
     f.say("opened", at(1, 9), deal, deal="deal-1")
     f.say("won", at(2, 9), {"amount": 700, "currency": "EUR"}, deal="deal-1")
-    assert f.total("deal_amount", "won", "EUR") == 700
-    assert f.total("deal_without_lead", "won") == 1
+    assert f.total("deal_amount", status="won", currency="EUR") == 700
+    assert f.total("deal_without_lead", status="won") == 1
     assert f.total("persons") == 0
 
 
@@ -56,7 +56,7 @@ def test_case_27_a_skipped_stage_is_entered_by_implication() -> None:
     assert sal["implied"]
     assert not sql["implied"]
     assert sal["occurred_at"] == sql["occurred_at"] == at(1, 15)
-    assert f.total("entered", "sal", "implied") == 1
+    assert f.total("entered", stage="sal", series="implied") == 1
     (h,) = f.handoffs()
     assert h.outcome == ACCEPTED
 
@@ -68,14 +68,14 @@ def test_case_28_a_backward_report_is_recorded_and_the_stage_kept() -> None:
     (refused,) = f.out("stage_changes", kind="refused")
     assert (refused["stage"], refused["rule"]) == ("known", "backward moves are refused")
     assert f.stages()[-1] == "sal"
-    adopting = Funnel(variant('name = "v"\n[policy]\nbackward = "adopt"'))
+    adopting = Funnel(variant('name = "v"\nversion = 1\n[policy]\nbackward = "adopt"'))
     adopting.fit()
     adopting.hot()
     adopting.say("accepted", at(1, 12))
     adopting.say("stage_reported", at(1, 13), {"stage": "known"})
     assert adopting.stages()[-2:] == ["sal", "known"]
-    assert adopting.total("entered", "known") == 2
-    assert adopting.total("balance", "known") == 1
+    assert adopting.total("entered", stage="known") == 2
+    assert adopting.total("balance", stage="known") == 1
 
 
 def test_case_29_a_re_entry_is_a_second_row() -> None:
@@ -85,7 +85,7 @@ def test_case_29_a_re_entry_is_a_second_row() -> None:
     entered = f.out("stage_changes", kind="entered", stage="mql")
     assert [x["occurrence"] for x in entered] == [1, 2]
     assert {x["journey"] for x in entered} == {1}
-    assert (f.total("entered", "mql"), f.total("left", "mql"), f.total("balance", "mql")) == (2, 1, 1)
+    assert (f.total("entered", stage="mql"), f.total("left", stage="mql"), f.total("balance", stage="mql")) == (2, 1, 1)
 
 
 def test_case_30_after_recycling_below_the_old_threshold_not_qualified_until_re_armed() -> None:
@@ -101,7 +101,7 @@ def test_case_30_after_recycling_below_the_old_threshold_not_qualified_until_re_
     f.hot(at(80, 10), n="2")
     assert [(h.attempt, h.outcome) for h in f.handoffs()] == [(1, ACCEPTED), (1, OPEN)]
     assert f.head().journeys[1].n == 2
-    assert f.head().journeys[1].entries[0] >> 9 == at(80, 10, 2 * MINUTE)  # the pass begins when the lead re-arms
+    assert f.head().journeys[1].entries[0] >> 9 == at(80, 10, MINUTE)  # the pass begins when the lead re-arms
 
 
 def test_case_30_an_event_that_crosses_the_threshold_after_the_date_re_arms_too() -> None:
@@ -123,7 +123,7 @@ def test_case_31_rejected_after_accepted_is_returned() -> None:
     assert f.stages()[-1] == "recycled"
     last = f.out("handoffs", kind="answered")[-1]
     assert (last["outcome"], last["returned"], last["reason_code"]) == ("accepted", True, "no_budget")
-    assert (f.total("handoff", "accepted"), f.total("returned", "no_budget")) == (1, 1)
+    assert (f.total("handoff", outcome="accepted"), f.total("returned", reason="no_budget")) == (1, 1)
     assert f.head().until == at(2, 12) + 120 * DAY
 
 
@@ -134,8 +134,8 @@ def test_case_32_accepted_after_the_breach_is_both() -> None:
     assert (answered["outcome"], answered["breached"]) == ("accepted", True)
     assert {x["clock"] for x in f.out("sla", kind="breached")} == {"first_touch", "decision"}
     assert f.out("sla", kind="met") == []
-    assert f.total("sla", "decision", "breached") == 1
-    assert f.total("handoff", "accepted") == 1
+    assert f.total("sla", clock="decision", state="breached") == 1
+    assert f.total("handoff", outcome="accepted") == 1
 
 
 PEOPLE = (
@@ -166,16 +166,16 @@ def test_case_34_won_reopened_lost_is_reversed() -> None:
     deal = {"leads": [{"lead_id": "lead-1"}, {"lead_id": "lead-2"}], "amount": 101, "currency": "EUR"}
     f.say("opened", at(1, 9), deal | {"pipeline": "p", "stage": "s"}, deal="deal-1")
     f.say("won", at(2, 9), {"amount": 101, "currency": "EUR"}, deal="deal-1")
-    assert f.total("deal_amount", "won") == 101
+    assert f.total("deal_amount", status="won") == 101
     assert sum(f.head(x).shares["deal-1"].amount for x in ("lead-1", "lead-2")) == 101
     f.say("reopened", at(3, 9), {}, deal="deal-1")
-    assert f.total("deal_amount", "won") == 0
+    assert f.total("deal_amount", status="won") == 0
     assert f.stages()[-1] == "opportunity"
     f.say("lost", at(4, 9), {"reason_code": "price"}, deal="deal-1")
-    assert f.total("deal", "won") == 0
-    assert f.total("deal", "lost") == 1
-    assert f.total("balance", "lost") == 2
-    assert (f.total("entered", "won"), f.total("left", "won")) == (2, 2)
+    assert f.total("deal", status="won") == 0
+    assert f.total("deal", status="lost") == 1
+    assert f.total("balance", stage="lost") == 2
+    assert (f.total("entered", stage="won"), f.total("left", stage="won")) == (2, 2)
     assert f.stages()[-2:] == ["opportunity", "lost"]
 
 
@@ -185,12 +185,12 @@ def test_case_35_won_twice_or_changed_after_is_one_win() -> None:
     f.say("opened", at(1, 9), deal, deal="deal-1")
     f.say("won", at(2, 9), {"amount": 100, "currency": "EUR"}, deal="deal-1", source_system="crm")
     f.say("won", at(2, 10), {"amount": 100, "currency": "EUR"}, deal="deal-1", source_system="erp")
-    assert (f.total("deal", "won"), f.total("deal_amount", "won")) == (1, 100)
+    assert (f.total("deal", status="won"), f.total("deal_amount", status="won")) == (1, 100)
     f.say("amount_changed", at(3, 9), {"amount": 140, "currency": "EUR"}, deal="deal-1")
-    assert (f.total("deal", "won"), f.total("deal_amount", "won")) == (1, 140)
+    assert (f.total("deal", status="won"), f.total("deal_amount", status="won")) == (1, 140)
     share = f.head().shares["deal-1"]
     assert (share.amount, share.closed) == (140, at(2, 9))
-    assert f.total("entered", "won") == 1
+    assert f.total("entered", stage="won") == 1
 
 
 def test_case_36_rejected_then_a_hand_raise_a_minute_later_is_attempt_two_and_one_call() -> None:
@@ -211,12 +211,11 @@ def renamed(name: str = "qualified", rank: int = 30, version: int = 2) -> str:
 @pytest.mark.parametrize("rank", [30, 35])
 def test_case_37_a_renamed_stage_is_mapped(rank: int) -> None:
     f, _ = handed_over()
-    assert f.total("balance", "mql") == 1
+    assert f.total("balance", stage="mql") == 1
     f.learn("definition_published", at(2), name="default", version=2, toml=renamed(rank=rank), effective_at=at(2))
     f.say("page_viewed", at(2, 9), {"url": "/"})
     assert f.topology.totals() == _from_rows(f)
-    assert f.total("balance", "qualified") == 1
-    assert f.total("balance", "mql") == 0
+    assert f.total("balance", stage="qualified") == f.total("balance", stage="mql") == 1  # one stage, by either name
     f.say("accepted", at(2, 10))
     assert f.stages()[-1] == "sal"
     assert f.out("stage_changes", stage="sal")[0]["from_stage"] == "qualified"
@@ -242,7 +241,7 @@ def test_case_37_a_removed_stage_is_shown_as_retired() -> None:
     f.say("disqualified", at(2, 9), {"reason_code": "other"})
     (ended,) = f.out("stage_changes", kind="ended")
     assert ended["from_stage"] == "retired:demo"
-    assert f.total("left", "retired:55") + f.total("left", "retired:demo") == 1
+    assert sum(n for k, n in f.topology.totals().items() if k[:2] == ("left", 55)) == 1
     assert f.topology.totals() == _from_rows(f)
 
 
@@ -281,9 +280,9 @@ def test_case_48_back_fill_moves_state_and_figures_and_calls_nobody() -> None:
     (silent,) = f.out("handoffs", kind="historical")
     assert silent["silent"]
     assert silent["started_at"] == silent["trigger_at"] == at(1, 11)
-    assert f.total("handoff", "imported_open") == 1
+    assert f.total("handoff", outcome="imported_open") == 1
     assert f.total("sla") == 0
-    assert f.total("entered", "mql", "imported") == 1
+    assert f.total("entered", stage="mql", series="imported") == 1
 
 
 def test_case_48_a_back_filled_answer_makes_a_silent_handoff_count() -> None:
@@ -292,8 +291,8 @@ def test_case_48_a_back_filled_answer_makes_a_silent_handoff_count() -> None:
     f.say("form_submitted", at(1, 10), {"form_id": "f", "intent": "hand_raise"}, backfill=True)
     f.say("accepted", at(1, 11), backfill=True)
     assert f.out("handoffs", kind="made") == []
-    assert f.total("handoff", "accepted") == 1
-    assert f.total("sla", "decision", "met") == 1
+    assert f.total("handoff", outcome="accepted") == 1
+    assert f.total("sla", clock="decision", state="met") == 1
     assert f.stages()[-1] == "sal"
 
 
@@ -307,7 +306,3 @@ def test_case_48_only_a_live_event_that_re_arms_calls_after_back_fill() -> None:
     f.raise_hand(at(20, 10))
     (made,) = f.out("handoffs", kind="made")
     assert made["trigger_at"] == made["started_at"] == at(20, 10)
-
-
-def test_skipped_hours_of_a_day() -> None:
-    assert HOUR * 24 == DAY

@@ -2,37 +2,24 @@
 
 from __future__ import annotations
 
-import random
-from collections.abc import Sequence
 from fractions import Fraction
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from processors import accounts, attribution, customers, ledger
 from processors.accounts import Retention, of_customer, process, renewal_rate, retention
 from processors.compiled import compile_definition
-from processors.customers import Customer, Part, account_share
+from processors.customers import Customer
 from processors.days import DAY, day_number
 from processors.definition.model import HOUR
 from processors.events import FIELDS, KIND, Event
-from processors.figures import Contribution, add, move
 from processors.ledger import Item
-from processors.model import NEVER, WON, Member, Row, dump, load
-from processors.reference import Reference
-from processors.say import HANDOVERS
-from processors.scope import Scope
-from processors.subject import Refused, Told
-from schemas.codec import decode_output, encode
-from tests.strategies import SEEDS, T0, default_definition, sent
-
-ME = "c:acc-1"
-D = compile_definition(default_definition())
-SCOPE = Scope(ME, (D,), Reference(), lambda: (None, []))
-LEADS = (("lead-1", 1, 2), ("lead-2", 1, 2))
+from processors.model import NEVER, Member, Row, dump, load
+from processors.subject import Told
+from tests.account_world import ME, SCOPE, Account, D, contract, fact, folded, item, share
+from tests.strategies import T0, default_definition, sent
 
 
 @pytest.fixture(autouse=True)
@@ -40,104 +27,6 @@ def _currencies(monkeypatch: pytest.MonkeyPatch) -> None:
     """The optional currency of these events stays in rows."""
     for name in ("renewed", "expanded", "contracted"):
         monkeypatch.setitem(FIELDS, name, (*(f for f in FIELDS[name] if f != "currency"), "currency"))
-
-
-def fact(type_: str, t: int, n: int, payload: dict[str, Any] | None = None, **more: Any) -> Event:
-    return sent(type_, t, n, payload, topic="deal", subject={"account_id": "acc-1"}, **more).event
-
-
-def contract(
-    t: int, n: int, first: str, last: str, amount: int = 1200, of: str = "c-1", **more: Any
-) -> Event:
-    payload = {
-        "contract_id": of, "starts": first, "ends": last, "amount": amount, "currency": "EUR", "notice_days": 30,
-    }  # fmt: skip
-    return fact("contract_signed", t, n, payload | more.pop("payload", {}), **more)
-
-
-def share(
-    t: int,
-    n: int,
-    name: str = "share_won",
-    amount: int = 1000,
-    *,
-    deal: str = "deal-1",
-    leads: tuple[tuple[str, int, int], ...] = LEADS,
-    currency: str = "EUR",
-    backfill: bool = False,
-) -> Item:
-    """What a deal tells its account."""
-    e = sent("won", t, n, {"amount": amount, "currency": currency}, topic="deal", subject={"deal_id": deal}, backfill=backfill).event  # fmt: skip
-    part = Part(deal, amount=amount, currency=currency, pipeline="p", leads=leads)
-    return account_share("acc-1", deal, (e.a, e.b, e.c), name, part)
-
-
-def item(e: Event | Item) -> Item:
-    return (e.a, e.b, e.c, e.data) if isinstance(e, Event) else e
-
-
-def folded(*found: Event | Item, now: int = T0 + 4000 * DAY) -> Customer:
-    run = sorted((item(e) for e in found), key=lambda e: e[:2])
-    customer = customers.fold("acc-1", run, now, (D,))
-    assert customer is not None
-    return customer
-
-
-class Account:
-    """One account's row, encoded between calls, and what came of it."""
-
-    def __init__(self) -> None:
-        self.stored = dump(Row())
-        self.shares: dict[str, list[Item]] = {}
-        self.totals: Contribution = {}
-        self.published: list[dict[str, Any]] = []
-        self.told: list[Told] = []
-        self.refused: list[Refused] = []
-        self.versions = 0
-
-    def feed(self, now: int, *events: Event | Item, live: bool = True) -> Row:
-        row = load(self.stored)
-        own = [e for e in events if isinstance(e, Event)]
-        messages = []
-        for e in events:
-            if not isinstance(e, Event):
-                run = self.shares.setdefault(e[3][0], [])
-                if e not in run:
-                    run.append(e)
-                self.versions += 1
-                packed = ledger.pack(sorted(run, key=lambda x: x[:2]))
-                member = Member(self.versions, False, (0, 0), *packed)
-                messages.append(Told(ME, "d:" + e[3][0], self.versions, member))
-        result, moved = process(ME, row, own, messages, now, SCOPE, live)
-        if moved is not None:
-            move(self.totals, of_customer(moved.before, SCOPE), of_customer(moved.after, SCOPE))
-        for o in result.outputs:
-            assert (o.topic, o.key) == (HANDOVERS, "acc-1")
-            name, record = decode_output(encode("handover", o.record))
-            assert name == "handover"
-            self.published.append(record)
-        self.told += result.told
-        self.refused += result.refused
-        self.stored = dump(row)
-        return load(self.stored)
-
-    def standing(self) -> dict[str, dict[str, Any]]:
-        """What a subscriber holds."""
-        last: dict[str, dict[str, Any]] = {}
-        for record in self.published:
-            last[record["output_id"]] = record
-        assert [r["sequence"] for r in self.published] == list(range(1, len(self.published) + 1))
-        return {k: r for k, r in last.items() if r["op"] != "withdrawn"}
-
-    def leads(self) -> dict[str, list[Item]]:
-        last: dict[str, Member] = {}
-        version: dict[str, int] = {}
-        for x in self.told:
-            assert x.member is not None
-            assert x.version == version.get(x.to, 0) + 1
-            version[x.to] = x.version
-            last[x.to] = x.member
-        return {to: ledger.items(m.ledger, m.data) for to, m in last.items()}
 
 
 # The life of a customer ----------------------------------------------------------------------------------------------
@@ -577,119 +466,6 @@ def test_renewal_rate_and_customers_at() -> None:
     assert renewal_rate({"renewed": 3, "churned": 1, "open": 1}) == Fraction(3, 5)
     assert renewal_rate({}) is None
     assert accounts.customers_at({1: 3, 5: 2}, {4: 1, 5: 1}, 5) == 2
-
-
-# Laws ----------------------------------------------------------------------------------------------------------------
-
-_days = st.integers(0, 500).map(lambda d: T0 + d * DAY)
-
-
-@st.composite
-def lives(draw: st.DrawFn) -> list[Event | Item]:
-    out: list[Event | Item] = []
-    money = st.sampled_from([0, 1, 101, 10_007])
-    for n in range(draw(st.integers(0, 9))):
-        t = draw(_days)
-        what = draw(st.integers(0, 11))
-        names = ("delivery_accepted", "onboarding_started", "onboarding_completed", "churned")
-        if what < 4:
-            out.append(fact(names[what], t, n, backfill=draw(st.booleans())))
-        elif what == 4:
-            first, last = draw(
-                st.sampled_from(
-                    [("2026-01-01", "2026-06-30"), ("2026-07-01", "2027-06-30"), ("2026-03-05", "2026-03-31")]
-                )
-            )
-            out.append(contract(t, n, first, last, draw(money), of=draw(st.sampled_from(["c-1", "c-2"]))))
-        elif what == 5:
-            out.append(fact("renewed", t, n, {"contract_id": "c-1", "amount": draw(money)}))
-        elif what == 6:
-            out.append(fact("expanded", t, n, {"kind": "upsell", "amount": draw(money)}))
-        elif what == 7:
-            out.append(fact("contracted", t, n, {"amount": draw(money)}))
-        elif what == 8:
-            out.append(fact("invoice_refunded", t, n, {"amount": draw(money), "currency": "EUR"}))
-        else:
-            name = draw(
-                st.sampled_from(["share_opened", "share_won", "share_won", "share_lost", "share_reopened"])
-            )
-            leads = draw(st.sampled_from([LEADS, (), (("lead-1", 2, 3), ("lead-3", 1, 3))]))
-            out.append(
-                share(t, n, name, draw(money), deal=draw(st.sampled_from(["deal-1", "deal-2"])), leads=leads)
-            )
-    return out
-
-
-def played(events: Sequence[Event | Item], seed: int, live: bool) -> Account:
-    rng = random.Random(seed)
-    a, rest = Account(), list(events)
-    now = T0 - DAY
-    while rest:
-        n = rng.randint(1, 4)
-        now = max(now, *(item(e)[0] >> 22 for e in rest[:n]))
-        a.feed(now if live else T0 + 600 * DAY, *rest[:n], live=live or rng.random() < 0.5)
-        if live:
-            due = load(a.stored).head.due
-            if due < T0 + 600 * DAY and rng.random() < 0.5:
-                now = max(now, due)
-                a.feed(now)
-        rest = rest[n:]
-    a.feed(T0 + 600 * DAY)
-    return a
-
-
-@given(lives(), SEEDS, st.booleans())
-def test_order_duplication_and_batches_change_nothing(
-    events: list[Event | Item], seed: int, live: bool
-) -> None:
-    rng = random.Random(seed)
-    delivery = events + rng.choices(events, k=len(events) // 2) if events else []
-    rng.shuffle(delivery)
-    a = played(delivery, seed, live)
-    end = T0 + 600 * DAY
-    alone = customers.fold("acc-1", sorted((item(e) for e in events), key=lambda e: e[:2]), end, (D,))
-    assert accounts.at("acc-1", load(a.stored), end, SCOPE) == alone
-    assert a.totals == of_customer(alone, SCOPE)
-    said = {
-        k: (r["occurred_at"], r["deal_id"], r["contract_id"], r["amount_minor"], r["context"])
-        for k, r in a.standing().items()
-    }
-    decided = alone.handovers if alone is not None else {}
-    assert said == {
-        k: (h.at, h.deal or None, h.contract or None, h.amount, h.context) for k, h in decided.items()
-    }
-    assert {k[2:]: v for k, v in a.leads().items() if v} == {
-        k: sorted(v, key=lambda e: e[:2]) for k, v in (alone.told if alone is not None else {}).items()
-    }
-
-
-@given(lives(), _days)
-def test_an_account_that_is_looked_at_early_is_a_prefix(events: list[Event | Item], at: int) -> None:
-    run = sorted((item(e) for e in events), key=lambda e: e[:2])
-    early = customers.fold("acc-1", run, at, (D,))
-    again = customers.fold("acc-1", [e for e in run if e[0] >> 22 <= at], at, (D,))
-    assert early == again
-    assert early is None or early.due > at
-
-
-@given(lives())
-def test_credit_is_what_was_booked(events: list[Event | Item]) -> None:
-    """What the account credits to nobody, and what it tells its leads to give back, is what it booked."""
-    run = sorted((item(e) for e in events), key=lambda e: e[:2])
-    c = customers.fold("acc-1", run, T0 + 600 * DAY, (D,))
-    if c is None:
-        return
-    booked = sum(attribution.SIGN[x.kind] * x.amount for x in c.bookings)
-    told = sum(e[3][0] for found in c.told.values() for e in found if len(e[3]) == 3)
-    nobodys: Contribution = {}
-    add(nobodys, of_customer(c, SCOPE).items())
-    for model in D.source.attribution.models:
-        assert sum(n for k, n in nobodys.items() if k[:2] == ("attributed", model)) - told == booked
-    worth = sum((1 if x.kind in ("new", "expanded", "renewed_up") else -1) * x.amount for x in c.recurring)
-    assert worth >= 0
-    left = sum(1 for _, how in c.joins) - len(c.churns)
-    assert left == (c.status in customers.STATUSES and c.status not in ("churned", "win_back"))
-    assert all(part.closed == 0 or part.status == WON for part in c.deals)
 
 
 def test_a_definition_in_force_at_the_time_says_the_day() -> None:

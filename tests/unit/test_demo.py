@@ -12,8 +12,11 @@ from pathlib import Path
 
 import pytest
 from rich.console import Console
+from typer.testing import CliRunner
 
 from schemas.codec import decode_output
+from streams.cli import build
+from streams.cli.events import checked
 from streams.definitions import base_definition
 from streams.demo import traffic, view
 from streams.demo.board import Board, Call
@@ -270,3 +273,14 @@ def test_the_traffic_of_a_seed_is_always_the_same() -> None:
     one, other = (Traffic(Settings(partitions=1), 7, 20, start, 0) for _ in range(2))
     assert list(one.until(start + DAY // 4)) == list(other.until(start + DAY // 4))
     assert traffic.monday_after(start) == start
+
+
+def test_simulated_events_are_printed_and_are_events(folder: Path) -> None:
+    options = ["--events", "200", "--seed", "3", "--start", "2026-11-23T08:00:00Z"]
+    answer = CliRunner().invoke(build(), ["simulate", *options])
+    assert answer.exit_code == 0, answer.output
+    found = [checked(line.encode(), "line") for line in answer.stdout.splitlines()]
+    assert len(found) == 200
+    assert not [line.problem for line in found if line.problem]
+    assert min(e.occurred_at for line in found if (e := line.envelope)) >= 1_795_420_800_000
+    assert CliRunner().invoke(build(), ["simulate", *options]).stdout == answer.stdout

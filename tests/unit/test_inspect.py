@@ -376,7 +376,7 @@ def test_any_instant_is_shown_as_it_stood_then(hours: int) -> None:
 @pytest.fixture(scope="module")
 def long() -> Replayed:
     """More events than a row keeps one by one."""
-    return folded([*KNOWN, *(page(MONDAY + n * HOUR, f"page-{n}") for n in range(1, 900))])
+    return folded([*KNOWN, *(page(MONDAY + 9 * n * HOUR, f"page-{n}") for n in range(1, 900))])
 
 
 def test_a_long_history_still_adds_up(long: Replayed) -> None:
