@@ -17,7 +17,9 @@ def _machine() -> str:
     model = "unknown processor"
     info = Path("/proc/cpuinfo")
     if info.exists():
-        names = [x.partition(":")[2].strip() for x in info.read_text().splitlines() if x.startswith("model name")]
+        names = [
+            x.partition(":")[2].strip() for x in info.read_text().splitlines() if x.startswith("model name")
+        ]
         model = names[0] if names else model
     return f"{os.cpu_count()} × {model}, Python {platform.python_version()}, {platform.system()} {platform.release()}"
 

@@ -53,5 +53,11 @@ def run(events: int, rounds: int) -> list[dict[str, Any]]:
     for batch, live in ((4000, False), (100, True)):
         runs = [once(events, batch, live) for _ in range(rounds)]
         medians = {k: round(statistics.median(r[k] for r in runs), 2) for k in runs[0]}
-        out.append({"job": f"fold in process, {'live' if live else 'catch-up'}, batches of {batch}", "events": events, **medians})
+        out.append(
+            {
+                "job": f"fold in process, {'live' if live else 'catch-up'}, batches of {batch}",
+                "events": events,
+                **medians,
+            }
+        )
     return out

@@ -20,7 +20,7 @@ from processors.definition.model import DAY
 from processors.events import AGENT_MASK, AGENT_SHIFT, FACT, HUMAN, KIND, NAME, PROXY
 from processors.ledger import Item
 from processors.model import CODE, REJECTED, WON, Journey, Share, State
-from processors.money import minor_digits, split
+from processors.money import minor_digits
 from processors.reference import Reference
 from processors.scoring import as_classified
 
@@ -49,7 +49,7 @@ _CREATED, _TOUCHED, _RECLASSIFIED, _REFUNDED = (
 
 
 #: A model, the touches that share by it, and their weights; no touches: nobody earned it.
-_Part = tuple[str, Sequence["Touch"], Sequence[int | Fraction]]
+_Part = tuple[str, Sequence["Touch"], Sequence[int]]
 
 
 class Touch(Struct, frozen=True, array_like=True, gc=False):
@@ -162,16 +162,14 @@ def _named(values: dict[str, str], d: Compiled) -> str:
 # Models ----------------------------------------------------------------------------------------------------------
 
 
-def weights(
-    model: str, found: Sequence[Touch], created: int, opened: int, d: Compiled
-) -> list[int | Fraction]:
+def weights(model: str, found: Sequence[Touch], created: int, opened: int, d: Compiled) -> list[int]:
     """How the touches in the window share, by a model (DOMAIN 6). At least one touch.
 
     :param created: when the lead became known, epoch ms; 0: never.
     :param opened: when the opportunity was opened.
     """
     n = len(found)
-    out: list[int | Fraction] = [0] * n
+    out = [0] * n
     if model == "first":
         out[0] = 1
     elif model == "last":
@@ -179,8 +177,8 @@ def weights(
     elif model == "linear":
         out = [1] * n
     elif model == "position":
-        out = [Fraction(20, n - 2)] * n if n > 2 else out
-        out[0] = out[-1] = 40  # of one or two there is no rest: alone, or half each
+        out = [20] * n
+        out[0] = out[-1] = 40 * max(n - 2, 1)  # of one or two there is no rest: alone, or half each
     elif model == "w":
         return _w(found, created, opened)
     elif model == "time_decay":
@@ -198,11 +196,11 @@ def weights(
     return out
 
 
-def _w(found: Sequence[Touch], created: int, opened: int) -> list[int | Fraction]:
+def _w(found: Sequence[Touch], created: int, opened: int) -> list[int]:
     """30 each to the first touch, the one that made the lead and the one that made the opportunity (the last ones at
     or before those instants), 10 to the rest. Coinciding add up; what has no touch in the window, or no rest, is left
     out and the others grow in proportion."""
-    out: list[int | Fraction] = [0] * len(found)
+    out = [0] * len(found)
     anchors = {0}
     out[0] = 30
     for instant in (created, opened):
@@ -211,7 +209,7 @@ def _w(found: Sequence[Touch], created: int, opened: int) -> list[int | Fraction
             out[before[-1]] += 30
             anchors.add(before[-1])
     rest = len(found) - len(anchors)
-    return [Fraction(10, rest) if i not in anchors else x for i, x in enumerate(out)] if rest else out
+    return [x * rest if i in anchors else 10 for i, x in enumerate(out)] if rest else out
 
 
 def window(found: Sequence[Touch], closed: int, d: Compiled) -> list[Touch]:
@@ -281,11 +279,24 @@ def _credits(part: _Part, what: tuple[str, str, str, int], before: int, after: i
     kind, deal, currency, t = what
     earned: dict[tuple[str, str], int] = {}
     if seen:
-        for touch, old, new in zip(seen, split(before, w), split(after, w), strict=True):
+        for touch, old, new in zip(seen, shares_of(before, w), shares_of(after, w), strict=True):
             earned[touch.channel, touch.campaign] = earned.get((touch.channel, touch.campaign), 0) + new - old
     else:
         earned[UNATTRIBUTED, ""] = after - before
     return [Credit(model, kind, deal, *who, currency, t, n) for who, n in earned.items() if n]
+
+
+def shares_of(amount: int, w: Sequence[int]) -> list[int]:
+    """`money.split` for whole weights that are not all 0: it is called for every touch of every model."""
+    if not amount:
+        return [0] * len(w)
+    total, sign, whole = sum(w), 1 if amount > 0 else -1, abs(amount)
+    out = [whole * x // total for x in w]
+    missing = whole - sum(out)
+    if missing:
+        for i in sorted(range(len(w)), key=lambda i: (-(whole * w[i] % total), i))[:missing]:
+            out[i] += 1
+    return out if sign > 0 else [-x for x in out]
 
 
 def unattributed(

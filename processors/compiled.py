@@ -162,4 +162,3 @@ def compile_definition(d: Definition) -> Compiled:
         codes=codes,
         **{role: roles[role] for role in ROLES},
     )
-

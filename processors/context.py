@@ -38,7 +38,9 @@ def of(row: Row, j: Journey, h: Handoff, now: int, scope: Scope) -> dict[str, An
     touches = _touches(items)
     utms = [u for u in (_utm(e) for e in items) if u]
     return {
-        "qualified_by": "hand_raise" if h.flags & HAND_RAISED and h.rule == "hand-raise" else "fit_and_engagement",
+        "qualified_by": "hand_raise"
+        if h.flags & HAND_RAISED and h.rule == "hand-raise"
+        else "fit_and_engagement",
         "admitting_rule": h.rule or None,
         "reasons": _reasons(rows),
         "rows": [
@@ -114,7 +116,9 @@ def _utm(e: Item) -> dict[str, str] | None:
     if e[3] is None or e[1] >> 8 & 255 >= FACT:
         return None
     found = view(e[1] >> 8 & 255, e[3]).get("utm")
-    return {str(k): str(v) for k, v in found.items() if v is not None} or None if type(found) is dict else None
+    return (
+        {str(k): str(v) for k, v in found.items() if v is not None} or None if type(found) is dict else None
+    )
 
 
 def _discovery(items: list[Item]) -> list[dict[str, Any]]:
@@ -122,7 +126,9 @@ def _discovery(items: list[Item]) -> list[dict[str, Any]]:
     out = []
     for e in found[-_DISCOVERIES:]:
         fields = view(_DISCOVERY, e[3])
-        out.append({"kind": str(fields.get("kind")), "text_ref": str(fields.get("text_ref")), "at": e[0] >> 22})
+        out.append(
+            {"kind": str(fields.get("kind")), "text_ref": str(fields.get("text_ref")), "at": e[0] >> 22}
+        )
     return out
 
 
@@ -146,5 +152,3 @@ def _level_before(s: State, items: list[Item], at: int, d: Compiled, scope: Scop
         past.a, past.b = e[0], e[1]
     scoring.rescore(past, scope, d)
     return scoring.engagement(past, d.days.day(then), d)
-
-

@@ -69,7 +69,9 @@ class _Walk:
     def __init__(self) -> None:
         self.leads: dict[str, Fraction | None] = {}
         self.values: dict[str, Any] = {"status": RUNNING}
-        self.steps: list[tuple[int, int, int, str, int, str, str]] = []  # a, b, c, name, amount, currency, reason
+        self.steps: list[
+            tuple[int, int, int, str, int, str, str]
+        ] = []  # a, b, c, name, amount, currency, reason
         self.former: dict[str, tuple[int, int, int]] = {}
 
     def take(self, e: Item) -> None:
@@ -179,9 +181,9 @@ def _members(me: str, walk: _Walk) -> dict[str, tuple[bytes, list[Any]]]:
     deal = me[2:]
     runs: dict[str, list[Item]] = {lead: [] for lead in (*(x[0] for x in shares), *walk.former)}
     instant, nth = 0, 0
-    for a, b, c, name, amount, currency, reason in walk.steps:
+    for key, b, c, name, amount, currency, reason in walk.steps:
         # Facts of one instant keep the deal's order in the leads' rows, where their identities are others.
-        instant, nth = a >> 18, nth + 1 if a >> 18 == instant else 0
+        instant, nth = key >> 18, nth + 1 if key >> 18 == instant else 0
         a = instant << 18 | nth
         parts = split(amount, weights) if weights else []
         kind = KIND[_SHARE_OF[name]]

@@ -68,7 +68,7 @@ def start_of(s: State, t: int, scope: Scope) -> int:
     """
     if s.known <= t or scope.probing:
         return max(t, s.known)
-    base, items = scope.history()
+    _, items = scope.history()
     recorded = [recorded_at(e[0], e[2]) for e in items]
     trigger = sum((e[0], e[1]) < (s.a, s.b) for e in items)
     earliest_after = [*accumulate(reversed(recorded), min)][::-1]

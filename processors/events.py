@@ -120,7 +120,12 @@ FIELDS: dict[str, tuple[str, ...]] = {
 )
 #: Types with a natural key: two systems may report the same fact.
 _NATURAL = frozenset(
-    (*(name for name in _ENGAGEMENT if name.startswith("email_")), "event_registered", "event_attended", "identified")
+    (
+        *(name for name in _ENGAGEMENT if name.startswith("email_")),
+        "event_registered",
+        "event_attended",
+        "identified",
+    )
 )
 #: Types whose human or system actor matters to the fold: it travels as the last payload field.
 _WITH_ACTOR = frozenset(("touched", "accepted", "rejected", "assigned"))
@@ -262,7 +267,10 @@ def _kept(e: Envelope) -> Any:
         named = str(p.get("merge_event_id"))
         values = [[identity(e.source_system, named), identity("", named)]]
     elif e.type == "engagement_reclassified":
-        values = [identity(e.source_system, str(p.get("of"))), _AGENTS.get(str(p.get("agent")), UNKNOWN_AGENT)]
+        values = [
+            identity(e.source_system, str(p.get("of"))),
+            _AGENTS.get(str(p.get("agent")), UNKNOWN_AGENT),
+        ]
     if e.type in _WITH_ACTOR and (e.actor_id or e.actor_type):
         values.append([e.actor_type, e.actor_id])
     while values and values[-1] is None:
@@ -307,7 +315,11 @@ def from_envelope(
         flags |= _AGENTS.get(agent, UNKNOWN_AGENT) << AGENT_SHIFT
     return Event(
         row_key(e.subject_kind, e.subject_id),
-        e.occurred_at << 22 | RANK[name] << 18 | priority << 15 | _source_code(e.source_system) << 8 | (e.source_seq or 0) & 0xFF,
+        e.occurred_at << 22
+        | RANK[name] << 18
+        | priority << 15
+        | _source_code(e.source_system) << 8
+        | (e.source_seq or 0) & 0xFF,
         fact_identity(e, canonical) << 16 | KIND[name] << 8 | flags,
         pack_lag(recorded_at - e.occurred_at) << 48
         | topic << 46

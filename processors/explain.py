@@ -12,7 +12,7 @@ from typing import Any
 from msgspec import Struct
 
 from processors import scoring
-from processors.compiled import Compiled
+from processors.compiled import Compiled, Rule
 from processors.events import BACKFILL, FACT, NAME, view
 from processors.fold import elapse, feed, new_state
 from processors.ledger import Item, Position, position, recorded_at
@@ -32,15 +32,60 @@ class ScoreRow(Struct, frozen=True):
 
 
 def score_rows(
-    s: State, base: State | None, items: Iterable[Item], at: int, d: Compiled, definitions: tuple[Compiled, ...] = ()
+    s: State,
+    base: State | None,
+    items: Iterable[Item],
+    at: int,
+    d: Compiled,
+    definitions: tuple[Compiled, ...] = (),
 ) -> list[ScoreRow]:
     """The rows behind the engagement score at ``at`` (ms), greatest first. Their sum is `scoring.engagement`.
 
     :param definitions: all of the timeline; needed where ``base`` was made under another one than ``d``.
     """
+    raw = _by_rule_and_day(s, base, items, d, definitions)
+    today = d.days.day(at)
+    out: list[ScoreRow] = []
+    total = 0
+    for index, acc in s.acc.items():
+        rule = d.rules[index]
+        whole = scoring.faded(acc, today, rule)
+        out += _rows_of(rule, raw, whole, today)
+        if rule.cap and whole > rule.cap:
+            out.append(ScoreRow(rule.name, "cap", today, rule.cap - whole))
+            whole = rule.cap
+        total += whole
+    cap = d.source.engagement_cap
+    if cap and total > cap:
+        out.append(ScoreRow("all rules", "cap of all", today, cap - total))
+    elif total < -scoring.LIMIT:
+        out.append(ScoreRow("all rules", "saturated", today, -scoring.LIMIT - total))
+    return sorted(out, key=lambda r: -r.points)
+
+
+#: (rule, day) -> [raw points, position of the first, why].
+_Raw = dict[tuple[int, int], list[Any]]
+
+
+def _rows_of(rule: Rule, raw: _Raw, whole: int, today: int) -> list[ScoreRow]:
+    """What is left of a rule's points, day by day, and what rounding took of them."""
+    out = []
+    for (index, day), (points, pos, why) in raw.items():
+        if index == rule.index:
+            now = scoring.faded([day, points, 0], today, rule)
+            whole -= now
+            out.append(ScoreRow(rule.name, why, day, now, points, pos))
+    if whole:
+        out.append(ScoreRow(rule.name, "rounding", today, whole))
+    return out
+
+
+def _by_rule_and_day(
+    s: State, base: State | None, items: Iterable[Item], d: Compiled, definitions: tuple[Compiled, ...]
+) -> _Raw:
     upto = (s.a, s.b)
     scratch = State()
-    raw: dict[tuple[int, int], list[Any]] = {}
+    raw: _Raw = {}
     if base is not None:
         scratch.acc, scratch.once, _ = scoring.inherited(base, definitions or (d,) * (base.definition + 1), d)
         for index, acc in scratch.acc.items():
@@ -59,28 +104,7 @@ def score_rows(
             if gained:
                 found = raw.setdefault((index, day), [0, position(c), "scored"])
                 found[0] += gained
-    today = d.days.day(at)
-    out: list[ScoreRow] = []
-    total = 0
-    for index, acc in s.acc.items():
-        rule = d.rules[index]
-        whole = scoring.faded(acc, today, rule)
-        left = whole
-        for (i, day), (points, pos, why) in raw.items():
-            if i == index:
-                now = scoring.faded([day, points, 0], today, rule)
-                left -= now
-                out.append(ScoreRow(rule.name, why, day, now, points, pos))
-        if left:
-            out.append(ScoreRow(rule.name, "rounding", today, left))
-        if rule.cap and whole > rule.cap:
-            out.append(ScoreRow(rule.name, "cap", today, rule.cap - whole))
-            whole = rule.cap
-        total += whole
-    cap = d.source.engagement_cap
-    if cap and total > cap:
-        out.append(ScoreRow("all rules", "cap of all", today, cap - total))
-    return sorted(out, key=lambda r: -r.points)
+    return raw
 
 
 class Line(Struct, frozen=True):
@@ -123,5 +147,3 @@ def story(items: Iterable[Item], now: int, scope: Scope, base: State | None = No
         )  # fmt: skip
     elapse(s, now, scope)
     return out
-
-

@@ -151,7 +151,7 @@ def _consent(s: State, f: Fact) -> None:
 # Sales answers --------------------------------------------------------------------------------------------------
 
 
-def _named(s: State, f: Fact, named: Any) -> Handoff | None | bool:
+def _named(s: State, named: Any) -> Handoff | bool | None:
     """The open handoff that a fact is about; a named one that has ended; None; False where the name is unknown."""
     h = handoff.open_handoff(s)
     if not named or (h is not None and h.id == named):
@@ -160,9 +160,9 @@ def _named(s: State, f: Fact, named: Any) -> Handoff | None | bool:
     return found[1] if found is not None else False
 
 
-def _asked(s: State, f: Fact, named: Any) -> Handoff | None | bool:
+def _asked(s: State, f: Fact, named: Any) -> Handoff | bool | None:
     """As `_named`, for an answer: it pinned its handoff, which stays even if late facts took its ground away."""
-    h = _named(s, f, named)
+    h = _named(s, named)
     return h if h or handoff.open_handoff(s) is not None else _pinned(s, f, str(named or "")) or h
 
 
@@ -177,12 +177,13 @@ def _pinned(s: State, f: Fact, named: str = "") -> Handoff | None:
 
 def _foreign(h: Handoff, f: Fact, actor: str | None) -> bool:
     """Said by a former owner after the grace?"""
-    return actor != h.owner and any(actor == former and f.t > until for former, until in h.formers)
+    counts = [until for former, _, until in h.formers if former == actor]
+    return actor != h.owner and bool(counts) and f.t > counts[-1]
 
 
 def _assigned(s: State, f: Fact) -> None:
     owner, team = str(f.at(0) or ""), str(f.at(1) or "")
-    h = _named(s, f, f.at(2))
+    h = _named(s, f.at(2))
     known = f.scope.reference.owner(owner, f.t)
     if known is not None and not known.present(f.t):
         lifecycle.mark(s, f.t, INACTIVE_OWNER)
@@ -209,7 +210,7 @@ def _touched(s: State, f: Fact) -> None:
             lifecycle.mark(s, f.t, UNKNOWN_HANDOFF)
         return  # sales may touch whom it likes: nothing was asked, so nothing is refused
     assert isinstance(h, Handoff)
-    if h.outcome not in (OPEN, ACCEPTED) or h is not s.journeys[-1].handoffs[-1]:
+    if h.outcome not in (OPEN, ACCEPTED) or h not in s.journeys[-1].handoffs[-1:]:
         lifecycle.mark(s, f.t, ALREADY_ANSWERED)
     elif _foreign(h, f, who):
         lifecycle.mark(s, f.t, FORMER_OWNER)
@@ -234,7 +235,15 @@ def _accepted(s: State, f: Fact) -> None:
         # Too late, and still the answer to our call: the next attempt, accepted at once.
         lifecycle.re_enter(s, f.t, f.d.mql, f.backfill)
         handoff.make(
-            s, f.t, f.d, f.scope, backfill=f.backfill, rule=last.rule, raised=False, outcome=ACCEPTED, flags=LATE
+            s,
+            f.t,
+            f.d,
+            f.scope,
+            backfill=f.backfill,
+            rule=last.rule,
+            raised=False,
+            outcome=ACCEPTED,
+            flags=LATE,
         )
         handoff.answered(s, f.t, 0)
         return lifecycle.enter(s, f.t, f.d.sal, f.d, f.backfill)
@@ -257,18 +266,24 @@ def _rejected(s: State, f: Fact) -> None:
         if _foreign(h, f, f.actor(3)[1]):
             return lifecycle.mark(s, f.t, FORMER_OWNER)
         overdue = {"late_decide": h.due_decide} if handoff.late(h, h.due_decide, f.t) else {}
-        handoff.change(s, h, outcome=TURNED_DOWN, ended=f.t, reason=code, notes=str(f.at(2) or "")[:500], **overdue)
+        handoff.change(
+            s, h, outcome=TURNED_DOWN, ended=f.t, reason=code, notes=str(f.at(2) or "")[:500], **overdue
+        )
     elif (
         j.handoffs and j.handoffs[-1].outcome == ACCEPTED and (h is None or h == j.handoffs[-1]) and not j.exited
         and j.at < f.d.won
     ):  # fmt: skip
         last = j.handoffs[-1]
         handoff.change(s, last, flags=last.flags | RETURNED, returned=f.t, reason=code)
-        days = reason.after_days if reason is not None and reason.after_days else f.d.source.policy.recycle_days
+        days = (
+            reason.after_days if reason is not None and reason.after_days else f.d.source.policy.recycle_days
+        )
         handoff.answered(s, f.t, f.t + days * DAY)
         return lifecycle.leave(s, f.t, RECYCLED, code)
     else:
-        rule = UNKNOWN_HANDOFF if h is False else ALREADY_ANSWERED if isinstance(h, Handoff) else NO_OPEN_HANDOFF
+        rule = (
+            UNKNOWN_HANDOFF if h is False else ALREADY_ANSWERED if isinstance(h, Handoff) else NO_OPEN_HANDOFF
+        )
         return lifecycle.mark(s, f.t, rule)
     if j.exited:  # pinned by this answer, but its journey had ended before
         return None
@@ -320,7 +335,10 @@ def _reopened(s: State, f: Fact) -> None:
 def _overridden(s: State, f: Fact) -> None:
     value, until = f.at(0), f.at(1)
     if type(value) is int:
-        s.override = (max(-scoring.LIMIT, min(value * MILLI, scoring.LIMIT)), until if type(until) is int else 1 << 60)
+        s.override = (
+            max(-scoring.LIMIT, min(value * MILLI, scoring.LIMIT)),
+            until if type(until) is int else 1 << 60,
+        )
 
 
 def _stage_reported(s: State, f: Fact) -> None:
@@ -342,13 +360,13 @@ def _stage_reported(s: State, f: Fact) -> None:
 
 
 def _paused(s: State, f: Fact) -> None:
-    h = _named(s, f, f.at(0))
+    h = _named(s, f.at(0))
     if isinstance(h, Handoff) and h.outcome == OPEN:
         handoff.pause(s, h, f.t, f.scope)
 
 
 def _resumed(s: State, f: Fact) -> None:
-    h = _named(s, f, f.at(0))
+    h = _named(s, f.at(0))
     if isinstance(h, Handoff) and h.outcome == OPEN:
         handoff.resume(s, h, f.t, f.scope)
 
@@ -432,7 +450,9 @@ def _close_if_all_lost(s: State, f: Fact, j: Journey, reason: str) -> None:
     others = [x.outcome for x in s.shares.values() if x.journey == j.n]
     if j is s.journeys[-1] and not j.exited and all(x in (LOST_DEAL, DELETED) for x in others):
         rule = f.d.source.reasons.get(("lost", reason))
-        days = rule.after_days if rule is not None and rule.after_days else f.d.source.policy.lost_recycle_days
+        days = (
+            rule.after_days if rule is not None and rule.after_days else f.d.source.policy.lost_recycle_days
+        )
         handoff.answered(s, f.t, f.t + days * DAY)
         lifecycle.leave(s, f.t, LOST, reason)
 
@@ -459,7 +479,10 @@ def _deal_gone(s: State, f: Fact) -> None:
 def _amount(s: State, f: Fact) -> None:
     share = s.shares.get(str(f.at(0)))
     if share is not None:
-        s.shares = {**s.shares, str(f.at(0)): replace(share, amount=f.at(1), currency=f.at(2) or share.currency)}
+        s.shares = {
+            **s.shares,
+            str(f.at(0)): replace(share, amount=f.at(1), currency=f.at(2) or share.currency),
+        }
 
 
 Handler = Callable[[State, Fact], None]
@@ -491,4 +514,3 @@ _BY_NAME: dict[str, Handler] = {
 }
 #: Kind -> what it does; kinds that are not here are kept and do nothing to the stages.
 FACTS: dict[int, Handler] = {KIND[name]: handler for name, handler in _BY_NAME.items()}
-

@@ -25,7 +25,8 @@ _ROUNDS = 16
 _SPAM = KIND["spam_reported"]
 #: Facts that only the mirror of the outside world: they neither start a journey nor settle anything.
 _QUIET = frozenset(
-    KIND[name] for name in ("merged", "unmerged", "erased", "discovery_recorded", "objection_raised", "material_shared")
+    KIND[name]
+    for name in ("merged", "unmerged", "erased", "discovery_recorded", "objection_raised", "material_shared")
 )
 
 
@@ -33,7 +34,9 @@ def new_state() -> State:
     return State()
 
 
-def feed(s: State, events: Iterable[Item], scope: Scope, snapshot: Callable[[State], None] | None = None) -> None:
+def feed(
+    s: State, events: Iterable[Item], scope: Scope, snapshot: Callable[[State], None] | None = None
+) -> None:
     """Apply events, in order and all after ``s``, with the timers between them."""
     for e in events:
         while s.due < e[0] >> 22:
@@ -59,25 +62,14 @@ def step(s: State, e: Item, scope: Scope) -> None:
     known = t + lag(c >> 48)
     if known > s.known:
         s.known = known
-    definitions = scope.definitions
-    if s.definition + 1 < len(definitions) and definitions[s.definition + 1].source.effective_at <= t:
+    if s.definition + 1 < len(scope.definitions):
         _adopt(s, t, scope)
-    d = definitions[s.definition]
+    d = scope.definitions[s.definition]
     kind = b >> 8 & 255
     backfill = b & BACKFILL
     if kind >= FACT:
-        if kind in _QUIET:
-            return
-        before = scoring.level(s, t, d)
-        if not s.journeys:
-            lifecycle.started(s, t, d, backfill)
-        handler = FACTS.get(kind)
-        if handler is not None:
-            handler(s, Fact(t, b, backfill, data, d, scope))
-            qualify.settle(s, t, backfill, before, d, scope)
-            qualify.arm(s, d, scope)
-        elif s.due < s.last:
-            qualify.arm(s, d, scope)
+        if kind not in _QUIET:
+            _fact(s, kind, Fact(t, b, backfill, data, d, scope))
         return
     if not s.journeys:
         lifecycle.started(s, t, d, backfill)
@@ -102,6 +94,19 @@ def step(s: State, e: Item, scope: Scope) -> None:
         qualify.arm(s, d, scope)
 
 
+def _fact(s: State, kind: int, f: Fact) -> None:
+    before = scoring.level(s, f.t, f.d)
+    if not s.journeys:
+        lifecycle.started(s, f.t, f.d, f.backfill)
+    handler = FACTS.get(kind)
+    if handler is not None:
+        handler(s, f)
+        qualify.settle(s, f.t, f.backfill, before, f.d, f.scope)
+        qualify.arm(s, f.d, f.scope)
+    elif s.due < s.last:
+        qualify.arm(s, f.d, f.scope)
+
+
 def fire(s: State, scope: Scope) -> None:
     """The timers at the due instant."""
     t = s.fired = s.due
@@ -114,11 +119,12 @@ def fire(s: State, scope: Scope) -> None:
 
 def _adopt(s: State, t: int, scope: Scope) -> None:
     """A new definition reaches a lead with the lead's next event; what the ledger still has is scored again."""
+    if handoff.keep_hours(s, t, scope):
+        qualify.arm(s, scope.definitions[s.definition], scope)
     before = scope.definitions[s.definition]
-    while (
-        s.definition + 1 < len(scope.definitions) and scope.definitions[s.definition + 1].source.effective_at <= t
-    ):
-        s.definition += 1
+    s.definition = s.hours
+    if scope.definitions[s.definition] is before:
+        return
     d: Compiled = scope.definitions[s.definition]
     lifecycle.renumber(s, before, d)
     scoring.rescore(s, scope, d, including=False)

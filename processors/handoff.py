@@ -6,11 +6,13 @@ its owner) comes in through the scope and is kept.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from hashlib import blake2b
 from math import log
 
 from msgspec.structs import replace
 
+from processors.calendar import Calendar
 from processors.compiled import Compiled
 from processors.definition.model import SlaPolicy
 from processors.episodes import all_handoffs, said_before, start_of
@@ -23,6 +25,7 @@ from processors.model import (
     LAPSED,
     NEVER,
     OPEN,
+    SATURATED,
     SILENT,
     WITHDRAWN,
     Handoff,
@@ -121,8 +124,12 @@ def make(
     values = _values(s)
     n = d.policy(values)
     policy = d.source.sla[n]
-    chosen = said.routes[0] if said is not None else route(s, values, handoff_id(of, ordinal), start, d, scope)
-    calendar = d.calendar(policy, zone_of(chosen.owner, start, scope))
+    chosen = (
+        said.routes[0] if said is not None else route(s, values, handoff_id(of, ordinal), start, d, scope)
+    )
+    if s.saturated:
+        flags |= SATURATED
+    calendar = calendar_of(s, definition, n, chosen.owner, start, scope)
     j = s.journeys[-1]
     h = Handoff(
         of=of,
@@ -182,7 +189,7 @@ def another(s: State, h: Handoff, t: int, d: Compiled, scope: Scope) -> Route:
     """Who takes over from the owner at ``t``: as it was said, or a new choice."""
     for m in scope.said:
         if (m.of, m.ordinal) == (h.of, h.ordinal):
-            for chosen in m.routes[1:]:
+            for chosen in m.routes[max(1, len(h.routes)) :]:
                 if chosen.at == t:
                     return chosen
     return route(s, _values(s), h.id, t, d, scope, but=h.owner)
@@ -213,20 +220,25 @@ def reassign(
     t = max(t, h.start)  # a fact from before the clocks started costs nobody any time
     d = scope.definitions[h.definition]
     policy = d.source.sla[h.policy]
-    calendar = d.calendar(policy, zone_of(owner, t, scope))
-    former = d.calendar(policy, zone_of(h.owner, t, scope))
+    calendar = calendar_of(s, h.definition, h.policy, owner, t, scope)
+    former = calendar_of(s, h.definition, h.policy, h.owner, t, scope)
     to: dict[str, object] = {}
     if policy.first_touch and not h.touched:
         # while it is paused nothing of the new time is used up: `resume` counts from the pause
         to["due_touch"] = calendar.add(h.paused or t, policy.first_touch)
     if h.owner:
         until = former.add(t, d.source.policy.previous_owner_ms)
-        to["formers"] = (*(x for x in h.formers if x[0] != h.owner), (h.owner, until))
+        to["formers"] = (*h.formers, (h.owner, t, until))
     if chosen is not None:
         to["routes"] = (*(h.routes or (first_route(h),)), chosen)
     elif not h.routes:
         to["routes"] = (first_route(h),)
     return change(s, h, owner=owner, team=team or h.team, routed=why, assigned=t, **to)
+
+
+def owner_at(h: Handoff, t: int) -> str:
+    """Who had it at ``t``."""
+    return next((former for former, until, _ in h.formers if t < until), h.owner)
 
 
 def first_route(h: Handoff) -> Route:
@@ -305,22 +317,59 @@ def resume(s: State, h: Handoff, t: int, scope: Scope) -> None:
     if not h.paused:
         return
     t = max(t, h.paused)
-    d = scope.definitions[h.definition]
-    calendar = d.calendar(d.source.sla[h.policy], zone_of(h.owner, t, scope))
+    calendar = calendar_of(s, h.definition, h.policy, h.owner, t, scope)
+    change(s, h, paused=0, pauses=(*h.pauses, t), **_moved(h, h.paused, calendar, t, calendar))
 
-    def moved(due: int) -> int:
-        return calendar.add(t, calendar.between(h.paused, due)) if due > h.paused else due
 
-    change(
-        s,
-        h,
-        paused=0,
-        pauses=(*h.pauses, t),
-        due_touch=moved(h.due_touch),
-        due_decide=moved(h.due_decide),
-        due_meet=moved(h.due_meet),
-        expires=moved(h.expires),
-    )
+def _moved(h: Handoff, since: int, counted: Calendar, t: int, calendar: Calendar) -> dict[str, object]:
+    """The instants of the clocks of which, by ``counted``, as much is left at ``t`` as was at ``since``."""
+    dues = {
+        "due_touch": h.due_touch,
+        "due_decide": h.due_decide,
+        "due_meet": h.due_meet,
+        "expires": h.expires,
+    }
+    return {k: calendar.add(t, counted.between(since, due)) for k, due in dues.items() if due > since}
+
+
+def calendar_of(s: State, definition: int, policy: int, owner: str, t: int, scope: Scope) -> Calendar:
+    """Opening hours by the version that governs, holidays as they are known now, in the owner's zone."""
+    d = scope.definitions[definition].source
+    name = d.sla[policy].calendar
+    calendar = d.calendars[name]
+    newer = scope.definitions[s.hours].source.calendars.get(name) if s.hours > definition else None
+    if newer is not None:
+        calendar = _with_days_of(calendar, newer)
+    zone = zone_of(owner, t, scope)
+    return calendar.in_zone(zone) if zone else calendar
+
+
+@lru_cache(64)
+def _with_days_of(calendar: Calendar, newer: Calendar) -> Calendar:
+    if (calendar.holidays, calendar.extra) == (newer.holidays, newer.extra):
+        return calendar
+    return Calendar(calendar.time_zone, dict(enumerate(calendar.hours)), newer.holidays, newer.extra)
+
+
+def keep_hours(s: State, t: int, scope: Scope) -> bool:
+    """A holiday added after the start counts for open clocks (case 44): what was left at the change is left of it.
+
+    :returns: whether any clock moved.
+    """
+    moved = False
+    while s.hours + 1 < len(scope.definitions) and _in_force(s.hours + 1, t, scope):
+        h = ticking(s)
+        if h is None or h.definition > s.hours:
+            s.hours += 1
+            continue
+        before = calendar_of(s, h.definition, h.policy, h.owner, t, scope)
+        s.hours += 1
+        after = calendar_of(s, h.definition, h.policy, h.owner, t, scope)
+        if after != before:
+            since = h.paused or max(scope.definitions[s.hours].source.effective_at, h.start)
+            change(s, h, **_moved(h, since, before, since, after))
+            moved = True
+    return moved
 
 
 def next_due(h: Handoff, scope: Scope) -> int:
@@ -365,4 +414,3 @@ def fire(s: State, h: Handoff, t: int, scope: Scope) -> Handoff:
 
 def faded(s: State, h: Handoff) -> None:
     change(s, h, flags=h.flags | FADED)
-

@@ -73,7 +73,9 @@ def links(me: str, row: Row, most: int) -> tuple[list[Link], bool]:
     if me[:2] == "a:":
         found = [e for e in valid if e[1] >> 8 & 255 == _IDENTIFIED and f"a:{e[3][0]}" == me]
         return _shared_browser(found, most)
-    merges = [e for e in valid if e[1] >> 8 & 255 == _MERGED and f"l:{e[3][0]}" == me and f"l:{e[3][1]}" != me]
+    merges = [
+        e for e in valid if e[1] >> 8 & 255 == _MERGED and f"l:{e[3][0]}" == me and f"l:{e[3][1]}" != me
+    ]
     if not merges:
         return [], False
     last = merges[-1]

@@ -37,15 +37,23 @@ RULES = {
 }  # fmt: skip
 
 OPEN, ACCEPTED, TURNED_DOWN, LAPSED, WITHDRAWN = range(5)
-OUTCOMES = {OPEN: "", ACCEPTED: "accepted", TURNED_DOWN: "rejected", LAPSED: "expired", WITHDRAWN: "withdrawn"}
+OUTCOMES = {
+    OPEN: "",
+    ACCEPTED: "accepted",
+    TURNED_DOWN: "rejected",
+    LAPSED: "expired",
+    WITHDRAWN: "withdrawn",
+}
 #: Flags of a handoff.
 (
     SILENT, LATE, RETURNED, HAND_RAISED, FADED, RECLASSIFIED, IMPLICIT, IMPORTED, ESCALATED, UNGROUNDED,
-) = (1 << n for n in range(10))  # fmt: skip
+    SATURATED,
+) = (1 << n for n in range(11))  # fmt: skip
 FLAGS = {
     SILENT: "silent", LATE: "late", RETURNED: "returned", HAND_RAISED: "hand-raise",
     FADED: "below the threshold since", RECLASSIFIED: "ground re-classified", IMPLICIT: "answered by implication",
     IMPORTED: "imported", ESCALATED: "escalated", UNGROUNDED: "ground gone since the answer",
+    SATURATED: "score saturated",
 }  # fmt: skip
 
 GENERATED = ("marketing", "sales", "partner", "referral", "win_back")
@@ -100,7 +108,9 @@ class Handoff(Struct, frozen=True, array_like=True, gc=False):
     reason: str = ""
     notes: str = ""
     paused: int = 0
-    formers: tuple[tuple[str, int], ...] = ()  # (owner, until when their answer still counts)
+    formers: tuple[
+        tuple[str, int, int], ...
+    ] = ()  # (owner, when it was taken from them, until when they still count)
     news: int = 0  # engagement since the call
     returned: int = 0
     pauses: tuple[int, ...] = ()
@@ -177,6 +187,8 @@ class State(Struct, array_like=True, gc=False):
     shares: dict[str, Share] = {}
     agents: dict[int, int] = {}  # identity of a re-classified event -> its agent
     latest: int = 0  # start of a clock, the latest so far
+    hours: int = 0  # index of the definition whose holidays count
+    saturated: bool = False  # points beyond what a score can hold: the definition is mistaken
 
 
 class Minted(Struct, frozen=True, array_like=True, gc=False):

@@ -37,8 +37,6 @@ def settle(s: State, t: int, backfill: int, before: int, d: Compiled, scope: Sco
         lifecycle.enter(s, t, d.engaged, d, backfill)
     if s.qualified:
         _downwards(s, t, points, d)
-        if not s.qualified:
-            return
     elif is_person(s, d) and scoring.meets(s, t, points, d) and _armed(s, t, before, d):
         _qualify(s, t, backfill, d, scope)
     s.cross = scoring.falls_on(s, t, d) if s.qualified else 0
@@ -46,9 +44,8 @@ def settle(s: State, t: int, backfill: int, before: int, d: Compiled, scope: Sco
 
 def settle_down(s: State, t: int, d: Compiled) -> None:
     """At a timer: time alone can only unqualify."""
-    if s.qualified:
-        _downwards(s, t, scoring.level(s, t, d), d)
-        s.cross = scoring.falls_on(s, t, d) if s.qualified else 0
+    if s.qualified and _downwards(s, t, scoring.level(s, t, d), d):
+        s.cross = scoring.falls_on(s, t, d)
 
 
 def is_person(s: State, d: Compiled) -> bool:
@@ -56,9 +53,10 @@ def is_person(s: State, d: Compiled) -> bool:
     return len(s.journeys) > 1 or any(d.known <= x & CODE < REJECTED for x in s.journeys[-1].entries)
 
 
-def _downwards(s: State, t: int, points: int, d: Compiled) -> None:
+def _downwards(s: State, t: int, points: int, d: Compiled) -> bool:
+    """Does the lead stay qualified?"""
     if not s.barred and (points >= d.source.thresholds.down or scoring.raised(s, t, d)):
-        return
+        return True
     s.qualified = False
     s.cross = 0
     s.low = True
@@ -70,6 +68,7 @@ def _downwards(s: State, t: int, points: int, d: Compiled) -> None:
             handoff.withdraw(s, t, "unqualified")
         elif not h.flags & FADED:
             handoff.change(s, h, flags=h.flags | FADED)
+    return False
 
 
 def _armed(s: State, t: int, before: int, d: Compiled) -> bool:
@@ -105,7 +104,7 @@ def call(s: State, t: int, backfill: int, d: Compiled, scope: Scope) -> None:
         lifecycle.mark(s, t, HELD_BACK, d.mql)
         return
     raised = scoring.raised(s, t, d)
-    handoff.make(s, t, d, scope, backfill=backfill, rule=admitting_rule(s, t, d, scope), raised=raised)
+    handoff.make(s, t, d, scope, backfill=backfill, rule=admitting_rule(s, t, d), raised=raised)
 
 
 def _goes_on(j: Journey, t: int, raised: bool, d: Compiled) -> bool:
@@ -116,7 +115,7 @@ def _goes_on(j: Journey, t: int, raised: bool, d: Compiled) -> bool:
     return j.at == REJECTED and raised and t - ended <= d.source.policy.reraise_days * DAY
 
 
-def admitting_rule(s: State, t: int, d: Compiled, scope: Scope) -> str:
+def admitting_rule(s: State, t: int, d: Compiled) -> str:
     """The engagement rule that contributes most, or the hand-raise where only that let the lead through."""
     th = d.source.thresholds
     if scoring.raised(s, t, d) and not (s.fit >= th.fit_min and scoring.level(s, t, d) >= th.up):
@@ -141,6 +140,8 @@ def arm(s: State, d: Compiled, scope: Scope) -> None:
     h = handoff.ticking(s)
     if h is not None:
         due = min(due, handoff.next_due(h, scope))
+        if s.hours + 1 < len(scope.definitions):  # its holidays may move the clocks
+            due = min(due, scope.definitions[s.hours + 1].source.effective_at)
     elif s.journeys and s.journeys[-1].at < d.mql:
         due = min(due, s.last + d.source.policy.inactive_days * DAY)
     # A late fact can move a trigger behind the due instant that was said: time does not go back for it.
@@ -149,6 +150,8 @@ def arm(s: State, d: Compiled, scope: Scope) -> None:
 
 def fire(s: State, t: int, d: Compiled, scope: Scope) -> None:
     """The timers at ``t``."""
+    if s.hours + 1 < len(scope.definitions):
+        handoff.keep_hours(s, t, scope)
     h = handoff.ticking(s)
     if h is not None and not h.paused:
         h = handoff.fire(s, h, t, scope)
@@ -163,5 +166,3 @@ def fire(s: State, t: int, d: Compiled, scope: Scope) -> None:
     if j is not None and j.at < d.mql and t >= s.last + d.source.policy.inactive_days * DAY:
         lifecycle.leave(s, t, INACTIVE)
         s.answered, s.until, s.low, s.qualified = True, t, True, False
-
-

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from msgspec.structs import replace
 
 from processors import context
-from processors.handoff import first_route
+from processors.handoff import calendar_of, first_route, owner_at
 from processors.model import (
     ACCEPTED,
     BACKFILLED,
@@ -83,13 +83,22 @@ def decisions(journeys: tuple[Journey, ...]) -> dict[Key, tuple[Any, ...]]:
             rule, code = x >> 8 & 255, x & 255
             nth[x & 0xFFFF] = k = nth.get(x & 0xFFFF, 0) + 1
             if rule in (NURTURE_OFF, NURTURE_ON):
-                out[NURTURE, "stopped" if rule == NURTURE_OFF else "resumed", "", j.n, k] = (x >> 16, j.n, RULES[rule])
+                out[NURTURE, "stopped" if rule == NURTURE_OFF else "resumed", "", j.n, k] = (
+                    x >> 16,
+                    j.n,
+                    RULES[rule],
+                )
                 continue
             kind = "unqualified" if rule == UNQUALIFIED else "refused"
             out[STAGE_CHANGES, kind, j.n, code, k, rule] = (x >> 16,)
         for h in j.handoffs:
             _told(j, h, out)
     return out
+
+
+def breached(h: Handoff) -> bool:
+    """Did any of its clocks run out?"""
+    return bool(h.late_touch or h.late_decide or h.late_meet)
 
 
 def _told(j: Journey, h: Handoff, out: dict[Key, tuple[Any, ...]]) -> None:
@@ -101,14 +110,20 @@ def _told(j: Journey, h: Handoff, out: dict[Key, tuple[Any, ...]]) -> None:
     if h.outcome == WITHDRAWN:
         out[HANDOFFS, "withdrawn", *name] = (h.ended, h.reason)
     elif h.outcome != OPEN:
-        out[HANDOFFS, "answered", *name] = (h.ended, h.outcome, h.reason, h.notes, h.late_decide, h.returned)
+        out[HANDOFFS, "answered", *name] = (h.ended, h.outcome, h.reason, h.notes, breached(h), h.returned)
     if h.news and not h.flags & SILENT:
         out[HANDOFFS, "context_updated", *name] = (h.trigger, h.news)
     if h.flags & SILENT:
         return
     clocks = (
         ("first_touch", h.due_touch, h.touched, h.late_touch, h.assigned or h.start),
-        ("decision", h.due_decide, h.ended if h.outcome in (ACCEPTED, TURNED_DOWN) else 0, h.late_decide, h.start),
+        (
+            "decision",
+            h.due_decide,
+            h.ended if h.outcome in (ACCEPTED, TURNED_DOWN) else 0,
+            h.late_decide,
+            h.start,
+        ),
         ("meeting", h.due_meet, h.met, h.late_meet, h.start),
     )
     for clock, due, met, late, started in clocks:
@@ -116,11 +131,13 @@ def _told(j: Journey, h: Handoff, out: dict[Key, tuple[Any, ...]]) -> None:
             continue
         out[SLA, "started", *name, clock] = (started, due, h.owner)
         if late:
-            out[SLA, "breached", *name, clock] = (late, late, h.owner)
+            out[SLA, "breached", *name, clock] = (late, late, owner_at(h, late))
         elif met:
-            out[SLA, "met", *name, clock] = (met, due, h.owner)
+            out[SLA, "met", *name, clock] = (met, due, owner_at(h, met))
     for n, at in enumerate(h.pauses):
-        out[SLA, "resumed" if n % 2 else "paused", *name, "decision", n] = (at, h.due_decide, h.owner)
+        # while it is paused nothing is due; what is due afterwards is the business of the last resumption
+        due = h.due_decide if n % 2 and n + 1 == len(h.pauses) else 0
+        out[SLA, "resumed" if n % 2 else "paused", *name, "decision", n] = (at, due, owner_at(h, at))
     if h.flags & ESCALATED:
         out[SLA, "escalated", *name, "first_touch"] = (h.late_touch, h.late_touch, h.owner)
     out[NURTURE, "paused", *name] = (h.trigger, j.n, "handed over")
@@ -224,16 +241,16 @@ def _emit(
             kind = "withdrawn"
         elif kind == "made" and (h.flags & SILENT or (new and h.outcome != OPEN)):
             kind = "historical"
-        _handoff(record, kind, j, h, op, row, now, scope)
+        _handoff(record, kind, j, h, row, now, scope)
     elif topic == SLA:
         j, h = handoffs[key[2:4]]
         record |= {
-            "handoff_id": h.id, "clock": key[4], "kind": kind, "due_at": content[1], "owner": content[2] or None,
+            "handoff_id": h.id, "clock": key[4], "kind": kind, "due_at": content[1] or None, "owner": content[2] or None,
             "team": h.team, "business_ms": None, "wall_ms": content[0] - h.start if kind == "met" else None,
         }  # fmt: skip
         if kind == "met":
-            d = scope.definitions[h.definition]
-            record["business_ms"] = d.calendar(d.source.sla[h.policy]).between(h.start, content[0])
+            calendar = calendar_of(s, h.definition, h.policy, h.owner, h.start, scope)
+            record["business_ms"] = calendar.between(h.start, content[0])
     else:
         record |= {"kind": kind, "reason": content[2], "journey": content[1]}
     out.append(Output(topic, lead, record))
@@ -267,7 +284,7 @@ def _stage_change(record: dict[str, Any], key: Key, content: tuple[Any, ...], ro
     full = kind in ("entered", "ended")
     record |= {
         "journey": journey,
-        "attempt": len(j.handoffs) if j is not None else 0,
+        "attempt": sum(h.trigger <= content[0] for h in j.handoffs) if j is not None else 0,
         "kind": kind,
         "stage": stage_name(code, row, scope),
         "from_stage": stage_name(content[3], row, scope) if full and content[3] >= 0 else None,
@@ -280,7 +297,7 @@ def _stage_change(record: dict[str, Any], key: Key, content: tuple[Any, ...], ro
 
 
 def _handoff(
-    record: dict[str, Any], kind: str, j: Journey, h: Handoff, op: str, row: Row, now: int, scope: Scope
+    record: dict[str, Any], kind: str, j: Journey, h: Handoff, row: Row, now: int, scope: Scope
 ) -> None:
     record |= {
         "handoff_id": h.id,
@@ -300,10 +317,12 @@ def _handoff(
         "outcome_at": (h.ended or now) if kind == "withdrawn" else h.ended or None,
         "reason_code": h.reason or None,
         "notes": h.notes or None,
-        "breached": bool(h.late_touch or h.late_decide or h.late_meet),
+        "breached": breached(h),
         "late": bool(h.flags & LATE),
         "returned": bool(h.returned),
         "silent": bool(h.flags & SILENT),
         "flags": [name for bit, name in FLAGS.items() if h.flags & bit],
-        "context": context.of(row, j, h, now, scope) if kind in ("made", "context_updated", "historical") else None,
+        "context": context.of(row, j, h, now, scope)
+        if kind in ("made", "context_updated", "historical")
+        else None,
     }

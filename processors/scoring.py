@@ -46,20 +46,23 @@ def score(s: State, t: int, b: int, data: Any, d: Compiled) -> bool:
         if acc is None:
             if rule.daily_cap and points > rule.daily_cap:
                 points = rule.daily_cap
-            s.acc[rule.index] = [day, points, points]
+            s.acc[rule.index] = [day, _saturated(s, points), points]
         else:
             today = acc[2] if acc[0] == day else 0
             if rule.daily_cap and points > rule.daily_cap - today:
                 points = rule.daily_cap - today
                 if points <= 0:
                     continue
-            s.acc[rule.index] = [day, _saturated(faded(acc, day, rule) + points), today + points]
+            s.acc[rule.index] = [day, _saturated(s, faded(acc, day, rule) + points), today + points]
         moved = True
     return moved
 
 
-def _saturated(points: int) -> int:
-    return -LIMIT if points < -LIMIT else min(points, LIMIT)
+def _saturated(s: State, points: int) -> int:
+    if -LIMIT <= points <= LIMIT:
+        return points
+    s.saturated = True
+    return LIMIT if points > 0 else -LIMIT
 
 
 def faded(acc: list[int], day: int, rule: Rule) -> int:
@@ -79,7 +82,7 @@ def engagement(s: State, day: int, d: Compiled) -> int:
         points = faded(acc, day, rule)
         total += points if not rule.cap or points < rule.cap else rule.cap
     cap = d.source.engagement_cap
-    return total if not cap or total < cap else cap
+    return max(total, -LIMIT) if not cap or total < cap else cap
 
 
 def level(s: State, t: int, d: Compiled) -> int:
@@ -113,10 +116,7 @@ def barred(attributes: dict[str, Any], d: Compiled) -> bool:
 
 def gates_open(s: State, d: Compiled) -> bool:
     """Each gate that the definition asks for is known and positive."""
-    for gate in d.source.thresholds.gates:
-        if not positive(s.attributes.get(gate)):
-            return False
-    return True
+    return all(positive(s.attributes.get(gate)) for gate in d.source.thresholds.gates)
 
 
 def positive(value: Any) -> bool:
@@ -207,12 +207,11 @@ def rescore(s: State, scope: Scope, d: Compiled, *, including: bool = True) -> N
     base, items = scope.history()
     s.acc, s.once, s.raised = inherited(base, scope.definitions, d)
     upto = (s.a, s.b)
-    for a, b, _, data in items:
-        if (a, b) > upto or (not including and (a, b) == upto):
+    for a, said, _, data in items:
+        if (a, said) > upto or (not including and (a, said) == upto):
             break
-        if b >> 8 & 255 < FACT:
-            if s.agents:
-                b = as_classified(s, b, data)
+        if said >> 8 & 255 < FACT:
+            b = as_classified(s, said, data) if s.agents else said
             score(s, a >> 22, b, data, d)
             if is_hand_raise(b, data, d):
                 s.raised = max(s.raised, a >> 22)

@@ -23,6 +23,10 @@ from processors.scope import Scope
 HORIZON_MS, ENTRIES = 400 * 86_400_000, 512
 
 
+#: Where a fact stands in the total order.
+_Key = tuple[int, int]
+
+
 class Told(NamedTuple):
     """What one row tells another through the inbox: state, not difference, so any order and number of deliveries
     end the same. No member: taken back."""
@@ -103,7 +107,12 @@ def _shared(members: dict[str, Member], b: int) -> bool:
 
 
 def process(
-    row: Row, events: Sequence[Event], now: int, scope: Scope, messages: Sequence[Told] = (), live: bool = True
+    row: Row,
+    events: Sequence[Event],
+    now: int,
+    scope: Scope,
+    messages: Sequence[Told] = (),
+    live: bool = True,
 ) -> Result:
     """Fold one batch into the row, which is changed in place.
 
@@ -113,57 +122,20 @@ def process(
     out = Result(outputs=[], told=[], refused=[], counts={})
     head = row.head
     before = seen(head)
-    stale: tuple[int, int] | None = None  # fold again from here
+    stale: _Key | None = None  # fold again from here
     look_into(scope, lambda: (base_of(row), effective(row)))
     scope.said = row.minted
     for e in sorted(events, key=_order) if len(events) > 1 else events:
-        a, b = e.a, e.b
-        t = a >> 22
-        if t <= row.floor:
-            out.count("erased")
-            continue
-        at = ledger.find(row.ledger, b)
-        if at >= 0:
-            again = met_again(row, at, e, out)
-            if again is not None and (stale is None or again < stale):
-                stale = again
-            continue
-        after = a > head.a or (a == head.a and b > head.b)
-        if not after and row.base and (least := _above_base(row, a, b)):
-            row.approximate = True
-            out.count("too_late")
-            if b >> 8 & 255 < FACT:
-                continue
-            # What was decided below the horizon stands; an answer or a wish still counts, from there on.
-            e = Event(e.subject, least, b, e.c, e.data)
-            a, t = least, least >> 22
-        row.ledger = ledger.insert(row.ledger, row.data, a, b, e.c, e.data)
-        if t > now:
-            row.held = min(row.held, t)
-            out.count("held")
-        elif (
-            stale is None and after and t > head.fired and t < row.held
-            and not (row.members and _shared(row.members, b))
-            and not (t < head.latest and _heard_earlier(row, head, e))
-        ):  # fmt: skip
-            while head.due < t:
-                fire(head, scope)
-            step(head, (a, b, e.c, e.data), scope)
-            if not head.n % SPACING:
-                row.snapshots.append((head.a, head.b, encode(head)))
-        else:
-            key = min((a, b), (_unsaid_trigger(row, head, e) << 22, 0))
-            if stale is None or key < stale:
-                stale = key
+        stale = _earlier(stale, _take(row, e, now, scope, out, stale is None))
     for told in messages:
-        key = _receive(row, told)
-        if key is not None and (stale is None or key < stale):
-            stale = key
+        stale = _earlier(stale, _receive(row, told))
     if stale is not None:
         out.count("refolded")
         head = _refold(row, stale, now, scope, live)
     elif row.held <= now and row.held < head.latest:
-        head = _refold(row, (0, 0), now, scope, live)  # clocks that start after what has just become due: see `start_of`
+        head = _refold(
+            row, (0, 0), now, scope, live
+        )  # clocks that start after what has just become due: see `start_of`
     elif row.held <= now or (live and head.due <= now):
         rest = [e for e in effective(row) if (e[0], e[1]) > (head.a, head.b)] if row.held <= now else []
         _finish(row, head, rest, now, scope, live)
@@ -176,6 +148,52 @@ def process(
         out.moved = (before, after_)
     _speak(row, before, out, now, scope, live)
     return out
+
+
+def _earlier(one: _Key | None, other: _Key | None) -> _Key | None:
+    return one if other is None else other if one is None else min(one, other)
+
+
+def _take(row: Row, e: Event, now: int, scope: Scope, out: Result, folding: bool) -> _Key | None:
+    """One more fact into the set and, if it is in order and we are ``folding``, into the head.
+
+    :returns: the key from which to fold again, None if there is no need.
+    """
+    head = row.head
+    a, b = e.a, e.b
+    t = a >> 22
+    if t <= row.floor:
+        out.count("erased")
+        return None
+    at = ledger.find(row.ledger, b)
+    if at >= 0:
+        return met_again(row, at, e, out)
+    after = a > head.a or (a == head.a and b > head.b)
+    if not after and row.base and (least := _above_base(row, a, b)):
+        row.approximate = True
+        out.count("too_late")
+        if b >> 8 & 255 < FACT:
+            return None
+        # What was decided below the horizon stands; an answer or a wish still counts, from there on.
+        e = Event(e.subject, least, b, e.c, e.data)
+        a, t = least, least >> 22
+    row.ledger = ledger.insert(row.ledger, row.data, a, b, e.c, e.data)
+    if t > now:
+        row.held = min(row.held, t)
+        out.count("held")
+        return None
+    if (
+        folding and after and t > head.fired and t < row.held
+        and not (row.members and _shared(row.members, b))
+        and not (t < head.latest and _unsaid_trigger(row, head, e) < NEVER)
+    ):  # fmt: skip
+        while head.due < t:
+            fire(head, scope)
+        step(head, (a, b, e.c, e.data), scope)
+        if not head.n % SPACING:
+            row.snapshots.append((head.a, head.b, encode(head)))
+        return None
+    return min((a, b), (_unsaid_trigger(row, head, e) << 22, 0))
 
 
 def _order(e: Event) -> tuple[int, int]:
@@ -196,13 +214,14 @@ def _unsaid_trigger(row: Row, head: State, e: Event) -> int:
     at = ledger.recorded_at(e.a, e.c)
     said = {(m.of, m.ordinal) for m in row.minted}
     return min(
-        (h.trigger for j in head.journeys for h in j.handoffs if h.start > at and (h.of, h.ordinal) not in said),
+        (
+            h.trigger
+            for j in head.journeys
+            for h in j.handoffs
+            if h.start > at and (h.of, h.ordinal) not in said
+        ),
         default=NEVER,
     )
-
-
-def _heard_earlier(row: Row, head: State, e: Event) -> bool:
-    return _unsaid_trigger(row, head, e) < NEVER
 
 
 def met_again(row: Row, at: int, e: Event, out: Result) -> tuple[int, int] | None:
@@ -230,7 +249,11 @@ def met_again(row: Row, at: int, e: Event, out: Result) -> tuple[int, int] | Non
         out.count("conflict")
         lost = e if theirs >= mine else Event(e.subject, a, b, c, old_data)
         out.refused.append(
-            Refused(lost, "conflicting_payload", "the same identity came with another payload; the first recorded stays")
+            Refused(
+                lost,
+                "conflicting_payload",
+                "the same identity came with another payload; the first recorded stays",
+            )
         )
     if theirs >= mine and not named_anew:
         return None
@@ -301,7 +324,10 @@ def _compact(row: Row, d: Compiled) -> None:
         return  # unmerge could not take a base apart again
     head, n = row.head, len(row.ledger) // WIDTH
     old = 0
-    while old < n and int.from_bytes(row.ledger[old * WIDTH : old * WIDTH + 8], "big") >> 22 < head.last - HORIZON_MS:
+    while (
+        old < n
+        and int.from_bytes(row.ledger[old * WIDTH : old * WIDTH + 8], "big") >> 22 < head.last - HORIZON_MS
+    ):
         old += 1
     i = min(-(-max(n - ENTRIES, old) // SPACING), len(row.snapshots))
     if i > 0:

@@ -40,7 +40,7 @@ class Envelope(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     unknown_fields: tuple[str, ...] = ()
 
 
-class Malformed(Exception):
+class Malformed(Exception):  # noqa: N818 (it says what the input is, and is caught by that name everywhere)
     """Input that cannot be read. It goes to the dead-letter topic, whole, with this reason.
 
     ``code`` is one of a small fixed set (a metric label), ``detail`` is for people: what is

@@ -71,6 +71,7 @@ class Subject:
         row, scope, base = self.row, self.scope, self.base
         if self.as_of >= max(row.head.fired, row.head.a >> 22):
             process(row, (), self.as_of, scope, live=False)
+            elapse(row.head, self.as_of, scope)
             return row.head
         if base is not None and max(base.a >> 22, base.fired) > self.as_of:
             raise WorkerError(

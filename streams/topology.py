@@ -128,7 +128,8 @@ class LeadTopology:
                 found.append((envelope, self.recorded_at(record.timestamp)))
             except Malformed as exc:
                 self.counts["reference_refused", exc.code] += 1
-                log.error("%s %d/%d: %s", record.topic, record.partition, record.offset, exc.detail)
+                where = (record.topic, record.partition, record.offset)
+                log.error("%s %d/%d: %s", *where, exc.detail)  # noqa: TRY400 (the sender's mistake, not ours)
         self.apply(found)
 
     def apply(self, found: Sequence[tuple[Envelope, int]]) -> None:
@@ -291,8 +292,8 @@ class _Batch:
     def take(self, records: Sequence[SourceRecord]) -> None:
         events: dict[bytes, list[tuple[Event, SourceRecord]]] = {}
         told: dict[bytes, list[Told]] = {}
-        for record in records:
-            n = self.topology.inputs[record.topic]
+        for consumed in records:
+            record, n = consumed, self.topology.inputs[consumed.topic]
             try:
                 if n == 3:
                     found = inbox.read(record.value)

@@ -78,7 +78,12 @@ class Deployment(Protocol):
         """As `leadstream publish` does, now."""
 
     def append(
-        self, field: str, key: bytes | None, value: bytes | None, headers: Headers = (), partition: int | None = None
+        self,
+        field: str,
+        key: bytes | None,
+        value: bytes | None,
+        headers: Headers = (),
+        partition: int | None = None,
     ) -> None:
         """A record as it is; ``field`` is the topic's key in the settings."""
 
@@ -94,8 +99,8 @@ class Deployment(Protocol):
     def heard(self) -> Subscriber:
         """A subscriber of all outputs that has read all there is."""
 
-    def said(self, field: str, key: str) -> list[Output]:
-        """All messages on an output topic about one lead, in order."""
+    def said(self, field: str, key: str = "") -> list[Output]:
+        """All messages on an output topic, or those about one lead, in order."""
 
     def dead(self) -> list[Dead]: ...
 
@@ -133,7 +138,9 @@ def fitting(at_ms: int, lead: str) -> list[dict[str, Any]]:
 
 
 def hand_raise(at_ms: int, lead: str) -> dict[str, Any]:
-    return event("form_submitted", at_ms, lead, form_id="demo", intent="hand_raise") | {"source_system": "web"}
+    return event("form_submitted", at_ms, lead, form_id="demo", intent="hand_raise") | {
+        "source_system": "web"
+    }
 
 
 class TopologyContract:
@@ -256,7 +263,16 @@ class TopologyContract:
         """Promise: rows tell one another across partitions: an opened deal is an opportunity, a won one a win."""
         lead, now = self.lead(), d.now_ms()
         deal = next(f"deal-{n}" for n in _numbers if d.partition_of(f"deal-{n}") != d.partition_of(lead))
-        opened = event("opened", now - 1, lead, leads=[{"lead_id": lead}], amount=9_900, currency="EUR", pipeline="new", stage="first")
+        opened = event(
+            "opened",
+            now - 1,
+            lead,
+            leads=[{"lead_id": lead}],
+            amount=9_900,
+            currency="EUR",
+            pipeline="new",
+            stage="first",
+        )
         won = event("won", now, lead, amount=10_000, currency="EUR")
         d.publish(*fitting(now, lead), *(e | {"subject": {"deal_id": deal}} for e in (opened, won)))
         entered = [self.expect(d, "stage_change", lead, stage=stage) for stage in ("opportunity", "won")]
@@ -345,7 +361,9 @@ class TopologyContract:
         d.publish(*fitting(now, lead))
         d.append("engagement", b"some-other-key", json.dumps(hand_raise(now, lead)).encode(), (), wrong)
         made = self.expect(d, "handoff", lead, kind="made")
-        assert made["context"]["rows"][0]["partition"] == wrong, "the proof names where the record really lies"
+        assert made["context"]["rows"][0]["partition"] == wrong, (
+            "the proof names where the record really lies"
+        )
         d.settle()
         assert d.counted("leadstream_misrouted_records_total", source="web") == before + 1
         assert [o["kind"] for o in d.said("handoffs", lead)] == ["made"]
@@ -353,24 +371,24 @@ class TopologyContract:
     # -- while nobody worked -----------------------------------------------------------------------------------------------
 
     def test_nothing_is_said_from_a_half_read_past(self, d: Deployment) -> None:
-        """Promise (case 50): with deadlines long past and the touch in the backlog, there is no false breach; a call
+        """Promise (case 50): a hundred deadlines are long past and the touches in the backlog: no false breach. A call
         that was over before anybody could be called is history; a deadline that was really missed is told."""
-        answered, missed, over = (self.lead() for _ in range(3))
+        answered = {self.lead() for _ in range(100)}
+        missed, over = self.lead(), self.lead()
         d.settle()
         d.down()
         at = d.now_ms()
-        for lead in (answered, missed, over):
-            d.publish(*fitting(at, lead), hand_raise(at, lead))
+        d.publish(*(e for lead in (*answered, missed, over) for e in (*fitting(at, lead), hand_raise(at, lead))))
         d.wait(at + TOUCH + GRACE)
-        d.publish(
-            event("touched", at + MINUTE, answered, channel="phone", kind="call"),
-            event("accepted", at + 2 * MINUTE, answered),
-            event("consent_changed", at + 3 * MINUTE, over, purpose="sales_contact", granted=False),
-        )
+        for lead in answered:
+            touched = event("touched", at + MINUTE, lead, channel="phone", kind="call")
+            d.publish(touched, event("accepted", at + 2 * MINUTE, lead))
+        d.publish(event("consent_changed", at + 3 * MINUTE, over, purpose="sales_contact", granted=False))
         d.up()
         d.settle()
-        self.expect(d, "stage_change", answered, stage="sal")
-        assert [o["kind"] for o in d.said("sla", answered) if o["kind"] == "breached"] == []
+        assert {o["lead_id"] for o in d.heard().state.values() if o.get("stage") == "sal"} >= answered
+        breaches = [o for o in d.said("sla") if o["kind"] == "breached"]
+        assert [o["lead_id"] for o in breaches if o["lead_id"] in answered] == []
         breach = self.expect(d, "sla", missed, kind="breached", clock="first_touch")
         assert breach["occurred_at"] == breach["due_at"]
         assert [o["kind"] for o in d.said("handoffs", over) if o["kind"] == "made"] == []

@@ -134,7 +134,11 @@ class Sent(NamedTuple):
     def __repr__(self) -> str:
         """What makes it again, so that a failing example can be pasted into a test."""
         w = self.wire
-        more = {k: v for k, v in w.items() if k not in ("type", "occurred_at", "source_system", "source_event_id", "payload")}
+        more = {
+            k: v
+            for k, v in w.items()
+            if k not in ("type", "occurred_at", "source_system", "source_event_id", "payload")
+        }
         text = f"sent({w['type']!r}, {_instant(self.t)}, {self.offset}, {w['payload']}"
         if more.get("subject") == {"lead_id": "lead-1"}:
             del more["subject"]
@@ -188,7 +192,7 @@ ENGAGEMENT = frozenset(
     ("page_viewed", "form_submitted", "content_downloaded", "email_opened", "email_clicked", "email_unsubscribed",
      "spam_reported", "event_attended", "event_registered", "ad_clicked", "engagement_reclassified", "product_used")
 )  # fmt: skip
-_TOUCHES = st.one_of(
+_TOUCHES: st.SearchStrategy[tuple[str, dict[str, Any]]] = st.one_of(
     st.sampled_from(
         [
             ("page_viewed", {"url": "https://example.org/"}),
@@ -216,7 +220,7 @@ _ATTRIBUTES = [
     {"relationship": "prospect"},
 ]  # fmt: skip
 _OWNERS = ["owner-1", "owner-2", "owner-3", "owner-gone"]
-_ANSWERS = [
+_ANSWERS: list[tuple[str, dict[str, Any]]] = [
     ("touched", {"channel": "phone", "kind": "call"}),
     ("touched", {"channel": "phone", "kind": "meeting"}),
     ("accepted", {}), ("accepted", {}), ("accepted", {}),
@@ -257,7 +261,11 @@ def _answers(draw: st.DrawFn, lead: str) -> tuple[str, dict[str, Any], dict[str,
     elif type_ in _NAMED and draw(st.integers(0, 4)) == 0:
         names = [handoff_id(f"l:{lead}", 1), handoff_id(f"l:{lead}", 2), "no-such-handoff"]
         payload["handoff_id"] = draw(st.sampled_from(names))
-    actor = draw(st.sampled_from([None, None, *_OWNERS[:3]])) if type_ in ("accepted", "rejected", "touched") else None
+    actor = (
+        draw(st.sampled_from([None, None, *_OWNERS[:3]]))
+        if type_ in ("accepted", "rejected", "touched")
+        else None
+    )
     return type_, payload, {"actor": {"type": "human", "id": actor}} if actor else {}
 
 
@@ -278,7 +286,9 @@ def _lead_facts(draw: st.DrawFn, lead: str) -> tuple[str, dict[str, Any], dict[s
 def moments(days: int = DAYS) -> st.SearchStrategy[int]:
     """Coarse ones too, so that ties are likely; and some at the edges of office hours."""
     coarse = st.integers(0, days * 4).map(lambda n: T0 + n * 6 * HOUR)
-    office = st.tuples(st.integers(0, days - 1), st.integers(8, 18)).map(lambda x: T0 + x[0] * DAY + x[1] * HOUR)
+    office = st.tuples(st.integers(0, days - 1), st.integers(8, 18)).map(
+        lambda x: T0 + x[0] * DAY + x[1] * HOUR
+    )
     return st.one_of(coarse, office, st.integers(0, days * DAY).map(lambda n: T0 + n))
 
 
@@ -340,22 +350,21 @@ def deals(
 
         part = draw(st.lists(st.sampled_from(leads), unique=True, max_size=len(leads)))
         weight = draw(st.sampled_from([None, 0.3, 0.9]))
-        linked = [{"lead_id": x} | ({"weight": weight} if weight and n == 0 else {}) for n, x in enumerate(part)]
+        linked = [
+            {"lead_id": x} | ({"weight": weight} if weight and n == 0 else {}) for n, x in enumerate(part)
+        ]
         money = {"amount": draw(st.sampled_from([0, 100, 10_001])), "currency": "EUR"}
         add("opened", draw(moments(days)), {"leads": linked, "pipeline": "p", "stage": "s"} | money)
         for _ in range(draw(st.integers(0, most))):
-            type_, payload = draw(
-                st.sampled_from(
-                    [
+            choices: list[tuple[str, dict[str, Any]]] = [
                         ("won", money), ("won", {"amount": 5003, "currency": "USD"}),
                         ("lost", {"reason_code": "price"}), ("reopened", {}), ("deleted", {}),
                         ("amount_changed", {"amount": 77, "currency": "EUR"}),
                         ("stage_changed", {"stage": "s2", "status": "on_hold"}),
                         ("stage_changed", {"stage": "s3", "status": "won", "probability": 0.9}),
                         ("lead_linked", {"lead_id": leads[-1]}), ("lead_unlinked", {"lead_id": leads[0]}),
-                    ]
-                )
-            )  # fmt: skip
+            ]  # fmt: skip
+            type_, payload = draw(st.sampled_from(choices))
             add(type_, draw(moments(days)), dict(payload))
     return out
 

@@ -10,14 +10,16 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from msgspec.structs import replace
+
 from processors import deals, figures, say, scoring
 from processors.compiled import Compiled, compile_definition
+from processors.definition.load import load as load_definition
 from processors.definition.model import HOUR, MINUTE, Definition
 from processors.events import Event
 from processors.figures import Contribution
 from processors.fold import reference
 from processors.ledger import Item, items, position, recorded_at
-from processors.figures import COLUMNS, stage_names
 from processors.model import EXITS, Handoff, Row, State, dump, load
 from processors.reference import Reference
 from processors.reference import apply as apply_reference
@@ -231,7 +233,11 @@ class Funnel:
     def publish(self, what: Sent, key: bytes | None = None, partition: int | None = None) -> Record:
         topic = getattr(self.settings.topics, what.topic)
         return self.driver.publish(
-            topic, what.key if key is None else key, what.value, timestamp_ms=what.recorded_at, partition=partition
+            topic,
+            what.key if key is None else key,
+            what.value,
+            timestamp_ms=what.recorded_at,
+            partition=partition,
         )
 
     def say(
@@ -291,7 +297,9 @@ class Funnel:
         found = []
         for record in self.driver.read(topic):
             _, fields = decode_output(record.value or b"")
-            if (lead is None or record.key == lead.encode()) and all(fields[k] == v for k, v in having.items()):
+            if (lead is None or record.key == lead.encode()) and all(
+                fields[k] == v for k, v in having.items()
+            ):
                 found.append(fields)
         return found
 
@@ -325,7 +333,11 @@ class Funnel:
         for fields in self.out("stage_changes", lead):
             last[fields["output_id"]] = fields
         kept = [r for r in last.values() if r["op"] != "withdrawn" and r["kind"] in ("entered", "ended")]
-        return [r["stage"] for r in sorted(kept, key=lambda r: (r["occurred_at"], r["sequence"]))]
+        ranks = self.topology.definitions[-1].codes | {name: code for code, name in EXITS.items()}
+        kept.sort(
+            key=lambda r: (r["journey"], r["occurred_at"], ranks.get(r["stage"].removeprefix("retired:"), 99))
+        )
+        return [r["stage"] for r in kept]
 
     def total(self, name: str, **labels: str) -> int:
         """A figure, over all labels that are not given; stages by name."""
@@ -343,3 +355,21 @@ class Funnel:
         topology.apply([(e, e.occurred_at) for e in self.learned])
         self.topology = topology
         self.driver.restart(topology)
+
+
+def variant(text: str, whole: bool = False) -> Definition:
+    """The packaged definition with something changed.
+
+    :param whole: ``text`` has name and version of its own.
+    """
+    head = "" if whole else 'name = "variant"\nversion = 1\n'
+    return replace(
+        load_definition(head + text, origin="variant.toml", base=default_definition()), effective_at=0
+    )
+
+
+def handed_over(definition: Definition | None = None, **world: Any) -> tuple[Funnel, int]:
+    """A funnel with a lead that was handed over on Monday at 10:02, and that instant."""
+    f = Funnel(definition, **world)
+    f.fit()
+    return f, f.hot()

@@ -7,10 +7,11 @@ from typing import Any, NamedTuple
 
 from processors import figures, say
 from processors.fold import reference
-from processors.model import Row, State, load
+from processors.model import Member, Row, State, load
 from processors.report import report
 from processors.subject import effective, look_into
 from streams.cli.figures import plain_values
+from streams.dead_letters import PREFIX
 from streams.driver import Driver
 from streams.state_reader import figures_of_rows, loaded
 from streams.topology import LeadTopology, build
@@ -62,10 +63,15 @@ def compare_rows(found: Mapping[str, Row], oracle: Oracle) -> int:
     other_clocks = 0
     for key, row in found.items():
         wanted = oracle.rows[key]
-        assert (row.ledger, row.data, row.base, row.held) == (wanted.ledger, wanted.data, wanted.base, wanted.held), key
+        assert (row.ledger, row.data, row.base, row.held) == (
+            wanted.ledger,
+            wanted.data,
+            wanted.base,
+            wanted.held,
+        ), key
         assert not row.waiting, key
         if row.minted == wanted.minted:
-            assert differing(row, wanted) == [], key
+            assert differing(row, wanted) == {}, key
         else:
             other_clocks += 1
             assert key[0] in "la"
@@ -76,13 +82,23 @@ def compare_rows(found: Mapping[str, Row], oracle: Oracle) -> int:
     return other_clocks
 
 
-def differing(row: Row, wanted: Row) -> list[str]:
-    """Names of what is not the same."""
-    names = [name for name in row.__struct_fields__ if name not in (*TOLD, "head", "members")]
-    found = [name for name in names if getattr(row, name) != getattr(wanted, name)]
-    found += [f"head.{name}" for name in State.__struct_fields__ if getattr(row.head, name) != getattr(wanted.head, name)]
-    mine, theirs = ({k: (m.alias, m.edge, m.ledger, m.data) for k, m in x.members.items()} for x in (row, wanted))
-    return found + [f"members.{name}" for name in mine.keys() | theirs.keys() if mine.get(name) != theirs.get(name)]
+def differing(row: Row, wanted: Row) -> dict[str, tuple[Any, Any]]:
+    """What is not the same: found and wanted, by name."""
+    pairs = {
+        name: (getattr(row, name), getattr(wanted, name))
+        for name in row.__struct_fields__
+        if name not in TOLD
+    }
+    del pairs["head"], pairs["members"]
+    for name in State.__struct_fields__:
+        pairs[f"head.{name}"] = getattr(row.head, name), getattr(wanted.head, name)
+    for name in row.members.keys() | wanted.members.keys():
+        pairs[f"members.{name}"] = _facts_of(row.members.get(name)), _facts_of(wanted.members.get(name))
+    return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
+
+
+def _facts_of(member: Member | None) -> object:
+    return None if member is None else (member.alias, member.edge, member.ledger, member.data)
 
 
 def from_scratch(key: str, row: Row, oracle: Oracle) -> State:
@@ -120,3 +136,25 @@ def compare_said(found: Mapping[str, Row], heard: Subscriber) -> int:
                 assert made["decision_due_at"] == (h.due_decide or None)
     assert held == {}, "said of leads that have no row"
     return count
+
+
+def prove(pipeline: Pipeline, outputs: int) -> None:
+    """Rows, figures, outputs and dead letters are those of the oracle.
+
+    :param outputs: more than so many were said; else the test would prove little.
+    """
+    oracle = folded(pipeline)
+    rows = pipeline.rows()
+    assert compare_rows(rows, oracle) <= len(rows) / 50
+    heard = pipeline.heard()
+    assert heard.repeated == 0, "something was said twice"
+    assert compare_said(rows, heard) > outputs
+    assert pipeline.figures() == oracle.figures()
+    letters = pipeline.letters()
+    found = {letter.place: letter.code for letter in letters}
+    assert len(found) == len(letters), "one dead letter for each bad record"
+    wanted = {}
+    for record in oracle.driver.read(pipeline.topics.dead_letters):
+        said = {n.removeprefix(PREFIX): v.decode() for n, v in record.headers}
+        wanted[said["topic"], int(said["partition"]), int(said["offset"])] = said["code"]
+    assert found == wanted

@@ -86,13 +86,13 @@ class Tap:
         answers = self._admin.list_offsets(asked, isolation_level=IsolationLevel.READ_COMMITTED)
         ends = {(tp.topic, tp.partition): answer.result(10).offset for tp, answer in answers.items()}
         while any(self._read[tp] < end for tp, end in ends.items()):
-            for message in self._consumer.consume(2_000, 0.02):
+            for found in self._consumer.consume(2_000, 0.02):
                 # The end of a partition may be a marker of a transaction: it comes as such an "error".
-                past = message.offset() + (0 if message.error() else 1)
-                tp = (message.topic(), message.partition())
+                past = found.offset() + (0 if found.error() else 1)
+                tp = (found.topic(), found.partition())
                 self._read[tp] = max(self._read[tp], past)
-                if not message.error():
-                    self.records.append(record_from(message))
+                if not found.error():
+                    self.records.append(record_from(found))
         return self.records
 
     def close(self) -> None:
@@ -244,14 +244,18 @@ class Pipeline(Lab):
 
     def lag(self) -> int:
         """As `Lab.lag`, in two requests: it is asked often, on a machine that has work to do."""
-        tps = [TopicPartition(t, p) for t in self.topics.named(*SOURCES) for p in range(self.settings.partitions)]
+        tps = [
+            TopicPartition(t, p) for t in self.topics.named(*SOURCES) for p in range(self.settings.partitions)
+        ]
         group = self.settings.app_id
         try:
             asked = self._admin.list_consumer_group_offsets([ConsumerGroupTopicPartitions(group)])
             committed = asked[group].result(10).topic_partitions
             ends = self._admin.list_offsets({tp: OffsetSpec.latest() for tp in tps})
             done = {(tp.topic, tp.partition): tp.offset for tp in committed}
-            return sum(end.result(10).offset - done.get((tp.topic, tp.partition), 0) for tp, end in ends.items())
+            return sum(
+                end.result(10).offset - done.get((tp.topic, tp.partition), 0) for tp, end in ends.items()
+            )
         except KafkaException:  # the coordinator of a young broker is not there yet
             return -1
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
-from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,6 +18,7 @@ from tests.conftest import delete_topics
 from tests.contract import DEFINITION, REFERENCE, START_MS, Dead, TopologyContract
 from tests.eventually import eventually
 from tests.integration.pipeline import SAID, Pipeline, Sent, Tap, letter_of, wait_until
+from tests.integration.traffic import iso
 from tests.subscriber import Output, Subscriber
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
@@ -29,11 +28,7 @@ FACTOR = 600
 
 def clock_from(start_ms: int, factor: int) -> str:
     """A scaled clock that begins now."""
-    start, wall = (
-        datetime.fromtimestamp(ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-        for ms in (start_ms, time.time_ns() // 1_000_000)
-    )
-    return f"scaled:{start}@{wall}x{factor}"
+    return f"scaled:{iso(start_ms)}@{iso(time.time_ns() // 1_000_000)}x{factor}"
 
 
 class OnKafka:
@@ -52,7 +47,12 @@ class OnKafka:
         self.pipeline.publish(*events)
 
     def append(
-        self, field: str, key: bytes | None, value: bytes | None, headers: Headers = (), partition: int | None = None
+        self,
+        field: str,
+        key: bytes | None,
+        value: bytes | None,
+        headers: Headers = (),
+        partition: int | None = None,
     ) -> None:
         self.pipeline.append([Sent(field, key, value, None, headers, partition)])
 
@@ -67,12 +67,14 @@ class OnKafka:
 
     def heard(self) -> Subscriber:
         subscriber = Subscriber()
-        subscriber.take_all(r for r in self._tap.read_to_end() if r.topic != self.settings.topics.dead_letters)
+        subscriber.take_all(
+            r for r in self._tap.read_to_end() if r.topic != self.settings.topics.dead_letters
+        )
         return subscriber
 
-    def said(self, field: str, key: str) -> list[Output]:
+    def said(self, field: str, key: str = "") -> list[Output]:
         topic = getattr(self.settings.topics, field)
-        found = (r for r in self._tap.read_to_end() if r.topic == topic and r.key == key.encode())
+        found = (r for r in self._tap.read_to_end() if r.topic == topic and key.encode() in (b"", r.key))
         return [decode_output(r.value or b"")[1] for r in found]
 
     def dead(self) -> list[Dead]:
@@ -108,7 +110,12 @@ def deployment(kafka: LocalKafka, tmp_path_factory: pytest.TempPathFactory) -> I
     definition.write_text(DEFINITION)
     prefix = f"contract-{uuid.uuid4().hex[:6]}-"
     with Pipeline(
-        kafka.bootstrap, prefix, folder, 4, definition=str(definition), clock=clock_from(START_MS, FACTOR),
+        kafka.bootstrap,
+        prefix,
+        folder,
+        4,
+        definition=str(definition),
+        clock=clock_from(START_MS, FACTOR),
         max_batch_records="3",  # so that a backlog is many steps
     ) as pipeline:
         pipeline.create()

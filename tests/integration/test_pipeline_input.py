@@ -111,7 +111,9 @@ def letters_of(pipeline: Pipeline, key: str) -> list[Letter]:
     return [letter for letter in pipeline.letters() if letter.key == key.encode()]
 
 
-def test_every_kind_of_bad_input_is_kept_with_its_reason_or_tolerated_as_documented(pipeline: Pipeline) -> None:
+def test_every_kind_of_bad_input_is_kept_with_its_reason_or_tolerated_as_documented(
+    pipeline: Pipeline,
+) -> None:
     """Promise: bad data never stops a worker and never disappears: records in = facts + duplicates + dead letters."""
     leads = {name: f"bad-{n}" for n, name in enumerate(CASES)}
     records = {name: case.make(leads[name]) for name, case in CASES.items()}

@@ -35,7 +35,9 @@ class Printed:
         self._pipeline = pipeline
 
     def report(self, *, by: tuple[str, ...] = (), only: tuple[str, ...] = ()) -> list[_Value]:
-        options = [x for name in by for x in ("--by", name)] + [x for name in only for x in ("--figure", name)]
+        options = [x for name in by for x in ("--by", name)] + [
+            x for name in only for x in ("--figure", name)
+        ]
         return [
             _Value(f["figure"], f["labels"], Fraction(f["exact"]) if "exact" in f else f["value"])
             for f in self._pipeline.figures(*options)

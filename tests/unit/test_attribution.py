@@ -18,6 +18,7 @@ from processors.definition.model import HOUR, MINUTE, Attribution
 from processors.events import KIND
 from processors.ledger import Item
 from processors.model import RUNNING, WON, Journey, Share
+from processors.money import split
 from processors.reference import EMPTY as NO_REFERENCE
 from processors.reference import apply as learn
 from schemas.envelope import Envelope
@@ -365,6 +366,12 @@ def test_credit_of_every_model_is_what_was_booked(
         assert sum(x.amount for x in found if x.model == model) == booked
     for x in found:
         assert x.channel == UNATTRIBUTED or any(x.channel == touch.channel for touch in touches(items, d))
+
+
+@given(st.integers(-(10**9), 10**9), st.lists(st.integers(0, 10**6), min_size=1, max_size=8))
+def test_shares_are_those_of_money(amount: int, w: list[int]) -> None:
+    if any(w):
+        assert attribution.shares_of(amount, w) == split(amount, w)
 
 
 @given(st.lists(st.fractions(-(10**6), 10**6, max_denominator=1000), max_size=9))

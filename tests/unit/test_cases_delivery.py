@@ -26,7 +26,14 @@ def test_case_01_the_same_identity_and_payload_is_dropped() -> None:
 def test_case_02_of_two_payloads_the_first_recorded_stays(first: int) -> None:
     f = Funnel(now=at(1, 12))
     claims = [
-        sent("created", at(1, 9), n, {"source": source, "generated_by": "marketing"}, source_event_id="same", recorded_at=recorded)
+        sent(
+            "created",
+            at(1, 9),
+            n,
+            {"source": source, "generated_by": "marketing"},
+            source_event_id="same",
+            recorded_at=recorded,
+        )
         for n, (source, recorded) in enumerate([("early", at(1, 9, 1)), ("late", at(1, 9, 2))])
     ]
     for x in (claims[first], claims[1 - first]):
@@ -77,7 +84,9 @@ def test_case_05_ten_thousand_events_at_one_instant_end_the_same_in_any_delivery
     what = [sent("page_viewed", t, n, {"url": "https://example.org/"}) for n in range(9997)]
     what.append(sent("content_downloaded", t, 9997, {"asset_id": "a"}))
     what.append(sent("event_attended", t, 9998, {"event_id": "w", "kind": "webinar"}))
-    what.append(sent("survey_answered", t, 9999, {"survey_id": "q", "score": 9, "kind": "nps"}, topic="engagement"))
+    what.append(
+        sent("survey_answered", t, 9999, {"survey_id": "q", "score": 9, "kind": "nps"}, topic="engagement")
+    )
     ends = []
     for seed in range(2):
         f = Funnel(now=t)

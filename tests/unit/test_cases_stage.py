@@ -4,27 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from processors.definition.load import load
-from processors.definition.model import DAY, MINUTE, Definition
+from processors.definition.model import DAY, MINUTE
 from processors.model import ACCEPTED, OPEN, TURNED_DOWN
 from streams.definitions import default_text
-from tests.strategies import at, default_definition
-from tests.world import Funnel
+from tests.strategies import at
+from tests.world import Funnel, handed_over, variant
 
 WHOLE = ["anonymous", "known", "engaged", "mql", "sal", "sql", "opportunity", "won"]
-
-
-def variant(text: str) -> Definition:
-    """The packaged definition with something changed."""
-    from msgspec.structs import replace
-
-    return replace(load(text, origin="variant.toml", base=default_definition()), effective_at=0)
-
-
-def handed_over(**world: object) -> tuple[Funnel, int]:
-    f = Funnel(**world)  # type: ignore[arg-type]
-    f.fit()
-    return f, f.hot()
 
 
 def test_case_25_won_before_any_lead_event_implies_the_whole_journey() -> None:
@@ -68,7 +54,7 @@ def test_case_28_a_backward_report_is_recorded_and_the_stage_kept() -> None:
     (refused,) = f.out("stage_changes", kind="refused")
     assert (refused["stage"], refused["rule"]) == ("known", "backward moves are refused")
     assert f.stages()[-1] == "sal"
-    adopting = Funnel(variant('name = "v"\nversion = 1\n[policy]\nbackward = "adopt"'))
+    adopting = Funnel(variant('[policy]\nbackward = "adopt"'))
     adopting.fit()
     adopting.hot()
     adopting.say("accepted", at(1, 12))
@@ -85,7 +71,11 @@ def test_case_29_a_re_entry_is_a_second_row() -> None:
     entered = f.out("stage_changes", kind="entered", stage="mql")
     assert [x["occurrence"] for x in entered] == [1, 2]
     assert {x["journey"] for x in entered} == {1}
-    assert (f.total("entered", stage="mql"), f.total("left", stage="mql"), f.total("balance", stage="mql")) == (2, 1, 1)
+    assert (
+        f.total("entered", stage="mql"),
+        f.total("left", stage="mql"),
+        f.total("balance", stage="mql"),
+    ) == (2, 1, 1)
 
 
 def test_case_30_after_recycling_below_the_old_threshold_not_qualified_until_re_armed() -> None:
@@ -128,7 +118,7 @@ def test_case_31_rejected_after_accepted_is_returned() -> None:
 
 
 def test_case_32_accepted_after_the_breach_is_both() -> None:
-    f, t = handed_over()
+    f, _ = handed_over()
     f.say("accepted", at(4, 9))
     (answered,) = f.out("handoffs", kind="answered")
     assert (answered["outcome"], answered["breached"]) == ("accepted", True)
@@ -205,17 +195,23 @@ def test_case_36_rejected_then_a_hand_raise_a_minute_later_is_attempt_two_and_on
 
 def renamed(name: str = "qualified", rank: int = 30, version: int = 2) -> str:
     text = default_text().replace("version = 1", f"version = {version}", 1)
-    return text.replace('name = "mql"\nrank = 30', f'name = "{name}"\nrank = {rank}\nrenamed_from = ["mql"]', 1)
+    return text.replace(
+        'name = "mql"\nrank = 30', f'name = "{name}"\nrank = {rank}\nrenamed_from = ["mql"]', 1
+    )
 
 
 @pytest.mark.parametrize("rank", [30, 35])
 def test_case_37_a_renamed_stage_is_mapped(rank: int) -> None:
     f, _ = handed_over()
     assert f.total("balance", stage="mql") == 1
-    f.learn("definition_published", at(2), name="default", version=2, toml=renamed(rank=rank), effective_at=at(2))
+    f.learn(
+        "definition_published", at(2), name="default", version=2, toml=renamed(rank=rank), effective_at=at(2)
+    )
     f.say("page_viewed", at(2, 9), {"url": "/"})
     assert f.topology.totals() == _from_rows(f)
-    assert f.total("balance", stage="qualified") == f.total("balance", stage="mql") == 1  # one stage, by either name
+    assert (
+        f.total("balance", stage="qualified") == f.total("balance", stage="mql") == 1
+    )  # one stage, by either name
     f.say("accepted", at(2, 10))
     assert f.stages()[-1] == "sal"
     assert f.out("stage_changes", stage="sal")[0]["from_stage"] == "qualified"
@@ -231,7 +227,7 @@ def _from_rows(f: Funnel) -> dict[tuple[object, ...], int]:
 
 def test_case_37_a_removed_stage_is_shown_as_retired() -> None:
     extra = default_text() + '\n[[stages]]\nname = "demo"\nrank = 55\nphase = "decision"\n'
-    f = Funnel(variant(extra))
+    f = Funnel(variant(extra, whole=True))
     f.fit()
     f.hot()
     f.say("stage_reported", at(1, 15), {"stage": "demo"})
@@ -270,7 +266,12 @@ def test_case_38_the_version_in_force_at_its_start_governs_a_handoff_to_its_end(
 def test_case_48_back_fill_moves_state_and_figures_and_calls_nobody() -> None:
     f = Funnel(now=at(20))
     f.say("created", at(1, 9), {"source": "import", "generated_by": "marketing"}, backfill=True)
-    f.say("attributes_changed", at(1, 9), {"fields": {"role": "CTO", "company_size": 60, "country": "DE"}}, backfill=True)
+    f.say(
+        "attributes_changed",
+        at(1, 9),
+        {"fields": {"role": "CTO", "company_size": 60, "country": "DE"}},
+        backfill=True,
+    )
     for n in range(2):
         f.say("content_downloaded", at(1, 10, n), {"asset_id": f"a{n}"}, backfill=True)
     f.say("event_attended", at(1, 11), {"event_id": "w", "kind": "webinar"}, backfill=True)

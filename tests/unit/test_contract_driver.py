@@ -43,9 +43,16 @@ class InProcess:
             self.append(sent.field, sent.key, sent.value)
 
     def append(
-        self, field: str, key: bytes | None, value: bytes | None, headers: Headers = (), partition: int | None = None
+        self,
+        field: str,
+        key: bytes | None,
+        value: bytes | None,
+        headers: Headers = (),
+        partition: int | None = None,
     ) -> None:
-        self.driver.publish(getattr(self.settings.topics, field), key, value, headers=headers, partition=partition)
+        self.driver.publish(
+            getattr(self.settings.topics, field), key, value, headers=headers, partition=partition
+        )
 
     def wait(self, until_ms: int) -> None:
         if self.driver.live:
@@ -70,9 +77,9 @@ class InProcess:
                 subscriber.take_all(self.driver.read(getattr(self.settings.topics, field)))
         return subscriber
 
-    def said(self, field: str, key: str) -> list[Output]:
-        topic = getattr(self.settings.topics, field)
-        return [decode_output(r.value or b"")[1] for r in self.driver.read(topic) if r.key == key.encode()]
+    def said(self, field: str, key: str = "") -> list[Output]:
+        found = (r for r in self.driver.read(getattr(self.settings.topics, field)) if key.encode() in (b"", r.key))
+        return [decode_output(r.value or b"")[1] for r in found]
 
     def dead(self) -> list[Dead]:
         found = []
@@ -95,7 +102,7 @@ class InProcess:
     def up(self) -> None:
         self.driver.restart(build(self.settings))
         self._learn()
-        self.driver.run()
+        self.driver.run(batch=2)  # so that a backlog is many steps
         self.driver.catch_up()
 
 

@@ -12,7 +12,8 @@ DOCS = Path(__file__).parents[2] / "docs"
 
 def _build() -> dict[str, str]:
     spec = importlib.util.spec_from_file_location("docs_build", DOCS / "build.py")
-    assert spec is not None and spec.loader is not None
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     pages: dict[str, str] = module.pages()

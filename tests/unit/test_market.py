@@ -96,6 +96,24 @@ def test_case_46_a_restatement_of_a_restatement_and_by_event_id() -> None:
     assert apply(m, [other]).spends == m.spends
 
 
+def test_case_46_of_a_chain_the_one_that_was_said_last_stands() -> None:
+    facts = [spend(100), restated(20, "r-2", T0 + DAY, "r-1"), restated(30, "s-1", T0 + 2 * DAY, "r-2")]
+    assert [x.amount for x in apply(NOTHING, facts).spends] == [30]
+
+
+def test_case_02_of_two_payloads_under_one_identity_the_first_recorded_stays() -> None:
+    claims = [(spend(100), 7), (spend(200), 5), (spend(300), 9)]
+    for order in (claims, claims[::-1]):
+        m = NOTHING
+        for e, recorded_at in order:
+            m = apply(m, [e], [recorded_at])
+        assert [x.amount for x in m.spends] == [200]
+    seen = [
+        Envelope(**{f: getattr(e, f) for f in e.__struct_fields__} | {"observed_at": at}) for e, at in claims
+    ]
+    assert [x.amount for x in apply(NOTHING, seen).spends] == [200]
+
+
 def test_case_46_spend_without_leads_has_no_cost_per_lead() -> None:
     assert market.cost_per({"paid_search": 5000, "social": 900}, {"paid_search": 4, "referral": 2}) == {
         "paid_search": Fraction(1250),
