@@ -202,6 +202,7 @@ class Minted(Struct, frozen=True, array_like=True, gc=False):
     routes: tuple[Route, ...]
     pinned: bool = False
     silent: bool = False
+    historical: bool = False  # it had ended before it could be said, so it called nobody
 
     @property
     def id(self) -> str:

@@ -194,16 +194,17 @@ def _mint(row: Row, by_name: dict[tuple[str, int], tuple[Journey, Handoff]], now
         if found is None:
             out.append(m if m.end <= now or m.pinned else replace(m, end=min(m.end, now)))
         else:
-            out.append(_minted(found[1], m.pinned))
-    out += [_minted(h, False) for _, h in by_name.values()]
+            out.append(_minted(found[1], m))
+    out += [_minted(h, None) for _, h in by_name.values()]
     row.minted = tuple(out)
 
 
-def _minted(h: Handoff, pinned: bool) -> Minted:
-    pinned = pinned or bool(h.touched) or h.outcome in (ACCEPTED, TURNED_DOWN)
+def _minted(h: Handoff, before: Minted | None) -> Minted:
+    pinned = bool(h.touched) or h.outcome in (ACCEPTED, TURNED_DOWN) or (before is not None and before.pinned)
+    past = h.outcome != OPEN and (before is None or before.historical)
     end = h.ended if h.outcome != OPEN else NEVER
     routes = h.routes or (first_route(h),)
-    return Minted(h.of, h.ordinal, h.trigger, end, h.start, routes, pinned, bool(h.flags & SILENT))
+    return Minted(h.of, h.ordinal, h.trigger, end, h.start, routes, pinned, bool(h.flags & SILENT), past)
 
 
 def _emit(
@@ -236,10 +237,11 @@ def _emit(
         _stage_change(record, key, content, row, scope)
     elif topic == HANDOFFS:
         j, h = handoffs[key[2:4]]
-        new = key[2:4] not in minted
+        m = minted.get(key[2:4])
+        past = h.outcome != OPEN and (m is None or m.historical)
         if op == "withdrawn" and kind == "made":
             kind = "withdrawn"
-        elif kind == "made" and (h.flags & SILENT or (new and h.outcome != OPEN)):
+        elif kind == "made" and (h.flags & SILENT or past):
             kind = "historical"
         _handoff(record, kind, j, h, row, now, scope)
     elif topic == SLA:

@@ -378,11 +378,12 @@ class TopologyContract:
         d.settle()
         d.down()
         at = d.now_ms()
-        d.publish(*(e for lead in (*answered, missed, over) for e in (*fitting(at, lead), hand_raise(at, lead))))
+        d.publish(
+            *(e for lead in (*answered, missed, over) for e in (*fitting(at, lead), hand_raise(at, lead)))
+        )
         d.wait(at + TOUCH + GRACE)
-        for lead in answered:
-            touched = event("touched", at + MINUTE, lead, channel="phone", kind="call")
-            d.publish(touched, event("accepted", at + 2 * MINUTE, lead))
+        touched = (event("touched", at + MINUTE, lead, channel="phone", kind="call") for lead in answered)
+        d.publish(*touched, *(event("accepted", at + 2 * MINUTE, lead) for lead in answered))
         d.publish(event("consent_changed", at + 3 * MINUTE, over, purpose="sales_contact", granted=False))
         d.up()
         d.settle()

@@ -116,7 +116,7 @@ def deployment(kafka: LocalKafka, tmp_path_factory: pytest.TempPathFactory) -> I
         4,
         definition=str(definition),
         clock=clock_from(START_MS, FACTOR),
-        max_batch_records="3",  # so that a backlog is many steps
+        max_batch_records="10",  # so that a backlog is many steps
     ) as pipeline:
         pipeline.create()
         pipeline.publish(*REFERENCE)

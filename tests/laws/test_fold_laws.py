@@ -102,14 +102,17 @@ _PASSING = frozenset(("sequence", "revision", "op", "as_of", "context", "definit
 _OWN = {
     "made": ("owner", "team", "trigger_at", "started_at", "first_touch_due_at", "decision_due_at", "meeting_due_at",
              "expires_at", "attempt", "journey", "silent"),
-    "historical": ("owner", "trigger_at", "started_at", "attempt", "silent"),
     "answered": ("outcome", "outcome_at", "reason_code", "notes", "breached", "returned"),
     "withdrawn": ("outcome", "outcome_at", "reason_code"),
 }  # fmt: skip
 
 
 def _lasting(record: dict[str, Any]) -> dict[str, Any]:
-    mine = _OWN.get(record.get("kind", ""), ()) if "handoff_id" in record and "clock" not in record else None
+    mine = (
+        _OWN.get(record["kind"].replace("historical", "made"), ())
+        if "handoff_id" in record and "clock" not in record
+        else None
+    )
     if mine is None:  # of a clock, a stage or nurture
         return {
             k: v

@@ -73,6 +73,10 @@ def test_case_50_what_ended_while_nobody_was_there_is_historical_and_calls_nobod
         ("made", "new"),
     ]
     assert [h.outcome for h in f.handoffs()][-1] == OPEN
+    f.say("content_downloaded", at(1, 8), {"asset_id": "late"})  # it moves the trigger of neither
+    f.raise_hand(at(1, 9, 5), recorded_at=at(20))  # and this one that of the first
+    first = [x for x in f.out("handoffs") if x["attempt"] == 1 and x["output_id"].endswith("/made")]
+    assert [(x["kind"], x["op"]) for x in first] == [("historical", "new"), ("historical", "revised")]
 
 
 def test_case_51_a_fold_that_fails_on_one_lead_leaves_the_others_alone(

@@ -78,7 +78,9 @@ class InProcess:
         return subscriber
 
     def said(self, field: str, key: str = "") -> list[Output]:
-        found = (r for r in self.driver.read(getattr(self.settings.topics, field)) if key.encode() in (b"", r.key))
+        found = (
+            r for r in self.driver.read(getattr(self.settings.topics, field)) if key.encode() in (b"", r.key)
+        )
         return [decode_output(r.value or b"")[1] for r in found]
 
     def dead(self) -> list[Dead]:
