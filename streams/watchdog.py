@@ -32,19 +32,25 @@ class Watchdog(mode.Service):
         self._progress = progress
         self._limit_s = limit_s
         self._seen: Hashable = None
-        self._moved_at = time.monotonic()
+        self._still_s = 0.0
+        self._looked_at = time.monotonic()
 
     def stuck(self) -> str:
         """What is stuck; "" if nothing is."""
         self._look()
-        still = time.monotonic() - self._moved_at
+        still = self._still_s
         return f"stuck: {self._busy()}, no progress for {still:.0f} s" if still > self._limit_s else ""
 
     def _look(self) -> None:
         seen = self._progress() if self._busy() else None
+        now = time.monotonic()
         if seen is None or seen != self._seen:
-            self._moved_at = time.monotonic()
-        self._seen = seen
+            self._still_s = 0.0
+        else:
+            # Of a stretch in which nobody looked (the machine slept, the process was stopped, one step took long)
+            # only a moment counts: nothing could move then, and the first look after it must not end the worker.
+            self._still_s += min(now - self._looked_at, 2 * self.INTERVAL_S)
+        self._seen, self._looked_at = seen, now
 
     @mode.Service.task  # type: ignore[untyped-decorator] # mode is untyped here
     async def _watch(self) -> None:
