@@ -27,14 +27,14 @@ def all_handoffs(s: State) -> list[Handoff]:
 
 def said_before(t: int, used: set[tuple[str, int]], scope: Scope) -> Minted | None:
     """The said handoff that one decided at ``t`` continues: rather one that was open at ``t`` than one that began
-    later, rather the same trigger, then the one that was answered, then the earliest."""
+    later, rather one that was answered, then the same trigger, then the earliest."""
     best: Minted | None = None
     first: tuple[bool, bool, bool, int, int] | None = None
     for m in (*scope.claims, *scope.said):
         name = (m.of, m.ordinal)
         if m.end < t or name in used or (*name, t) in scope.banned:
             continue
-        order = (m.trigger > t, m.trigger != t, not m.pinned, m.trigger, m.ordinal)
+        order = (m.trigger > t, not m.pinned, m.trigger != t, m.trigger, m.ordinal)
         if first is None or order < first:
             best, first = m, order
     return best

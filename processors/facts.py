@@ -48,6 +48,7 @@ from processors.model import (
     UNGROUNDED,
     UNKNOWN_HANDOFF,
     UNKNOWN_STAGE,
+    WITHDRAWN,
     WON,
     Handoff,
     Journey,
@@ -160,19 +161,29 @@ def _named(s: State, named: Any) -> Handoff | bool | None:
     return found[1] if found is not None else False
 
 
-def _asked(s: State, f: Fact, named: Any) -> Handoff | bool | None:
-    """As `_named`, for an answer: it pinned its handoff, which stays even if late facts took its ground away."""
+def _asked(s: State, f: Fact, named: Any, *, final: bool) -> Handoff | bool | None:
+    """As `_named`, for an answer: it pinned its handoff, which stays even if late facts took its ground away.
+
+    :param final: an acceptance or a rejection, which also stands against what withdrew the handoff, known too late.
+    """
     h = _named(s, named)
-    return h if h or handoff.open_handoff(s) is not None else _pinned(s, f, str(named or "")) or h
+    if handoff.open_handoff(s) is not None or (isinstance(h, Handoff) and h.outcome != WITHDRAWN):
+        return h
+    return _pinned(s, f, str(named or ""), final=final) or h
 
 
-def _pinned(s: State, f: Fact, named: str = "") -> Handoff | None:
+def _pinned(s: State, f: Fact, named: str = "", *, final: bool) -> Handoff | None:
     said = answered_before(f.t, named, handoff.taken(s), f.scope)
-    if said is None:
-        return None
-    return handoff.make(
-        s, f.t, f.d, f.scope, backfill=f.backfill, rule="", raised=False, flags=UNGROUNDED, known_as=said
-    )
+    if said is not None:
+        return handoff.make(
+            s, f.t, f.d, f.scope, backfill=f.backfill, rule="", raised=False, flags=UNGROUNDED, known_as=said
+        )
+    last = s.journeys[-1].handoffs[-1:]
+    if final and last and last[0].outcome == WITHDRAWN and named in ("", last[0].id):
+        h = last[0]
+        if any(m.pinned and m.end == f.t and (m.of, m.ordinal) == (h.of, h.ordinal) for m in f.scope.said):
+            return handoff.change(s, h, outcome=OPEN, ended=0, reason="", flags=h.flags | UNGROUNDED)
+    return None
 
 
 def _foreign(h: Handoff, f: Fact, actor: str | None) -> bool:
@@ -202,7 +213,7 @@ def _touched(s: State, f: Fact) -> None:
     actor, who = f.actor(3)
     if actor == "system":  # the clock asks for a human
         return
-    h = _asked(s, f, f.at(2))
+    h = _asked(s, f, f.at(2), final=False)
     if h is None:
         h = handoff.ticking(s)  # taken, and waiting for its meeting
     if not h:
@@ -221,7 +232,7 @@ def _touched(s: State, f: Fact) -> None:
 
 
 def _accepted(s: State, f: Fact) -> None:
-    h = _asked(s, f, f.at(0))
+    h = _asked(s, f, f.at(0), final=True)
     j = s.journeys[-1]
     if isinstance(h, Handoff) and h.outcome == OPEN:
         if _foreign(h, f, f.actor(1)[1]):
@@ -259,7 +270,7 @@ def _accepted(s: State, f: Fact) -> None:
 
 def _rejected(s: State, f: Fact) -> None:
     code = str(f.at(0) or "")
-    h = _asked(s, f, f.at(1))
+    h = _asked(s, f, f.at(1), final=True)
     reason = f.d.source.reasons.get(("rejection", code))
     j = s.journeys[-1]
     if isinstance(h, Handoff) and h.outcome == OPEN:
@@ -395,7 +406,7 @@ def reach(s: State, f: Fact, stage: int) -> None:
         return
     h = handoff.open_handoff(s)
     if h is None and stage >= f.d.sal:
-        h = _pinned(s, f)
+        h = _pinned(s, f, final=True)
     if h is not None and stage >= f.d.sal:
         handoff.accept(s, h, f.t, f.scope, IMPLICIT)
     elif stage >= f.d.sal:

@@ -177,12 +177,8 @@ def difference(row: Row, said: tuple[Journey, ...], out: list[Output], now: int,
         elif before != content:
             _emit(row, key, content, "revised", out, now, scope, by_name, minted)
     for key, content in old.items():
-        if key in new:
-            continue
-        pinned = minted.get(key[2:4]) if key[0] in (HANDOFFS, SLA, NURTURE) else None
-        if pinned is not None and pinned.pinned and key[2:4] not in by_name:
-            continue  # somebody acted on it: it is never taken back as a whole
-        _emit(row, key, content, "withdrawn", out, now, scope, gone, minted)
+        if key not in new:
+            _emit(row, key, content, "withdrawn", out, now, scope, gone, minted)
     _mint(row, by_name, now)
 
 

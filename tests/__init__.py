@@ -1,3 +1,3 @@
 import pytest
 
-pytest.register_assert_rewrite("tests.contract", "tests.integration.oracle")
+pytest.register_assert_rewrite("tests.contract", "tests.integration.oracle", "tests.judge", "tests.world")

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from processors import figures, say
-from processors.fold import reference
+from processors.fold import look_into, reference
 from processors.model import Member, Row, State, load
 from processors.report import report
-from processors.subject import effective, look_into
+from processors.subject import effective
 from streams.cli.figures import plain_values
 from streams.dead_letters import PREFIX
 from streams.driver import Driver

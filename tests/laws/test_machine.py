@@ -12,7 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from processors.model import encode
 from processors.subject import next_due
-from tests.laws.test_fold_laws import KEY, TIMELINE, well_said
+from tests.judge import KEY, TIMELINE, well_said
 from tests.strategies import T0, Sent, histories
 from tests.world import World, run_of
 
