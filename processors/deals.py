@@ -13,6 +13,7 @@ from typing import Any
 from msgspec import Struct
 
 from processors import ledger
+from processors.customers import Part, account_share
 from processors.events import KIND, NAME, PAYLOAD, Event, identity, view
 from processors.ledger import Item
 from processors.model import DELETED, LOST_DEAL, NEVER, ON_HOLD, RUNNING, WON, Member, Row
@@ -69,9 +70,8 @@ class _Walk:
     def __init__(self) -> None:
         self.leads: dict[str, Fraction | None] = {}
         self.values: dict[str, Any] = {"status": RUNNING}
-        self.steps: list[
-            tuple[int, int, int, str, int, str, str]
-        ] = []  # a, b, c, name, amount, currency, reason
+        #: a, b, c, name, amount, currency, reason, closed at
+        self.steps: list[tuple[int, int, int, str, int, str, str, int]] = []
         self.former: dict[str, tuple[int, int, int]] = {}
 
     def take(self, e: Item) -> None:
@@ -90,7 +90,16 @@ class _Walk:
         else:
             self._closed(name, p, t)
         if name in _SHARE_OF:
-            step = (a, b, c, name, v.get("amount", 0), v.get("currency", ""), v.get("reason", ""))
+            step = (
+                a,
+                b,
+                c,
+                name,
+                v.get("amount", 0),
+                v.get("currency", ""),
+                v.get("reason", ""),
+                v.get("closed", 0),
+            )
             self.steps.append(step)
         return None
 
@@ -181,7 +190,7 @@ def _members(me: str, walk: _Walk) -> dict[str, tuple[bytes, list[Any]]]:
     deal = me[2:]
     runs: dict[str, list[Item]] = {lead: [] for lead in (*(x[0] for x in shares), *walk.former)}
     instant, nth = 0, 0
-    for key, b, c, name, amount, currency, reason in walk.steps:
+    for key, b, c, name, amount, currency, reason, closed in walk.steps:
         # Facts of one instant keep the deal's order in the leads' rows, where their identities are others.
         instant, nth = key >> 18, nth + 1 if key >> 18 == instant else 0
         a = instant << 18 | nth
@@ -189,14 +198,31 @@ def _members(me: str, walk: _Walk) -> dict[str, tuple[bytes, list[Any]]]:
         kind = KIND[_SHARE_OF[name]]
         for (lead, _, _), part in zip(shares, parts, strict=True):
             own = identity(lead, str(b >> 16)) << 16 | kind << 8 | b & 0x7F | PAYLOAD
-            data = [deal, part, currency, reason] if reason else [deal, part, currency]
+            data = [deal, part, currency, reason, closed]
+            while len(data) > 3 and not data[-1]:
+                data.pop()
             runs[lead].append((a, own, c, data))
     for lead, (a, b, c) in walk.former.items():
         own = identity(lead, str(b >> 16)) << 16 | KIND["share_gone"] << 8 | b & 0x7F | PAYLOAD
         runs[lead].append((a, own, c, [deal, 0, ""]))
     for lead, run in runs.items():
-        out[lead] = ledger.pack(sorted(run, key=lambda e: (e[0], e[1])))
+        out["l:" + lead] = ledger.pack(sorted(run, key=lambda e: (e[0], e[1])))
+    account = walk.values.get("account")
+    if account:
+        out["c:" + account] = ledger.pack(_account_run(account, deal, walk, shares))
     return out
+
+
+def _account_run(account: str, deal: str, walk: _Walk, leads: tuple[tuple[str, int, int], ...]) -> list[Item]:
+    """The whole deal, for its account."""
+    pipeline = walk.values.get("pipeline", "")
+    run: list[Item] = []
+    instant, nth = 0, 0
+    for key, b, c, name, amount, currency, reason, closed in walk.steps:
+        instant, nth = key >> 18, nth + 1 if key >> 18 == instant else 0  # as for leads
+        part = Part(deal, amount=amount, currency=currency, closed=closed, pipeline=pipeline, leads=leads)
+        run.append(account_share(account, deal, (instant << 18 | nth, b, c), _SHARE_OF[name], part, reason))
+    return sorted(run, key=lambda e: (e[0], e[1]))
 
 
 class Moved(Struct, frozen=True):
@@ -228,7 +254,7 @@ def process(me: str, row: Row, events: Sequence[Event], now: int) -> tuple[Resul
         if told.get(lead) == new and lead in row.sent:
             continue
         version = row.sent[lead] = row.sent.get(lead, 0) + 1
-        out.told.append(Told("l:" + lead, me, version, Member(version, False, (0, 0), new[0], new[1])))
+        out.told.append(Told(lead, me, version, Member(version, False, (0, 0), new[0], new[1])))
     old_deal = before.deal() if before.values.get("opened") else None
     new_deal = after.deal() if after.values.get("opened") else None
     return out, Moved(old_deal, new_deal) if old_deal != new_deal else None

@@ -109,14 +109,14 @@ FIELDS: dict[str, tuple[str, ...]] = {
     "contract_signed": ("contract_id", "starts", "ends", "amount", "currency", "notice_days"),
     "invoice_paid": ("amount", "currency"),
     "invoice_refunded": ("amount", "currency"),
-    "renewed": ("contract_id", "amount"),
-    "expanded": ("kind", "amount"),
-    "contracted": ("amount",),
+    "renewed": ("contract_id", "amount", "currency"),
+    "expanded": ("kind", "amount", "currency"),
+    "contracted": ("amount", "currency"),
     "churned": ("reason_code",),
     "feedback_given": ("kind", "score"),
 } | dict.fromkeys(
     ("share_opened", "share_amount", "share_won", "share_lost", "share_reopened", "share_gone"),
-    ("deal_id", "amount", "currency", "reason"),
+    ("deal_id", "amount", "currency", "reason", "closed_at", "pipeline", "leads"),
 )
 #: Types with a natural key: two systems may report the same fact.
 _NATURAL = frozenset(

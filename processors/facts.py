@@ -84,7 +84,7 @@ class Fact(Struct, frozen=True, gc=False):
 
 def _created(s: State, f: Fact) -> None:
     generated = GENERATED.index(f.at(1)) if f.at(1) in GENERATED else 0
-    if not s.created:
+    if not s.created and not (f.at(1) == "win_back" and s.journeys):
         s.created = f.t
         s.source = f.at(0)
         s.generated = generated
@@ -439,7 +439,7 @@ def _deal_won(s: State, f: Fact) -> None:
             reach(s, f, f.d.won)
         s.shares = {**s.shares, str(f.at(0)): Share(s.journeys[-1].n, f.at(1), f.at(2) or "", f.t)}
     share = s.shares[str(f.at(0))]
-    closed = share.closed if share.outcome == WON else f.t  # won twice is one win (case 35)
+    closed = share.closed if share.outcome == WON else f.at(4) or f.t  # won twice is one win (case 35)
     won = replace(share, amount=f.at(1), currency=f.at(2) or share.currency, outcome=WON, closed=closed)
     s.shares = {**s.shares, str(f.at(0)): won}
     j = s.journeys[share.journey - 1]

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
-from processors import deals, ledger
+from processors import accounts, attribution, deals, ledger, market
 from processors.compiled import Compiled
 from processors.days import month_of_day
 from processors.deals import Deal
@@ -45,7 +45,7 @@ from processors.model import (
     encode,
 )
 from processors.scope import Scope
-from processors.subject import Seen, base_of, effective
+from processors.subject import Seen, base_of, credit_of, effective
 from processors.subject import seen as seen_of
 
 Key = tuple[Any, ...]
@@ -65,42 +65,47 @@ _LEAD = ("source", "segment")
 _CALL = ("source", "segment", "team", "owner", "rule")
 #: Labels of each count, in the order of its keys. Those that end in ``_on`` say the day, for periods; the
 #: worker's metrics do without them.
-COLUMNS: dict[str, tuple[str, ...]] = {
-    "persons": _LEAD,
-    "leads": ("series", *_LEAD),
-    "entered": ("stage", "series", *_LEAD),
-    "left": ("stage", "series", *_LEAD),
-    "balance": ("stage", "series", *_LEAD),
-    "handoff": ("outcome", *_LEAD, "team"),
-    "returned": ("reason", "source"),
-    "rejected": ("reason", "source", "rule"),
-    "admitted": ("rule", "source"),
-    "sla": ("clock", "state", "team"),
-    "speed": ("team", "bin"),
-    "untouched": ("team",),
-    "days_to_won": ("source", "days"),
-    "stranded": (),
-    "deal": ("status",),
-    "deal_amount": ("status", "currency"),
-    "deal_without_lead": ("status",),
-    "leads_on": ("series", *_LEAD, "day"),
-    "entered_on": ("stage", "series", *_LEAD, "day"),
-    "left_on": ("stage", "series", *_LEAD, "day"),
-    "stay_on": ("stage", *_LEAD, "day", "days"),
-    "cohort": ("from", "to", "cohort", *_LEAD),
-    "converted": ("from", "to", "horizon", "cohort", *_LEAD),
-    "handoff_on": ("outcome", "reason", "returned", *_CALL, "day"),
-    "sla_on": ("clock", "state", *_CALL, "day"),
-    "speed_on": ("time", *_CALL, "day", "bin"),
-    "untouched_on": (*_CALL, "day"),
-    "won_on": (*_LEAD, "born", "day", "days"),
-    "link_on": ("status", *_LEAD, "currency", "day"),
-    "link_amount_on": ("status", *_LEAD, "currency", "day"),
-    "deal_on": ("status", "pipeline", "currency", "day"),
-    "deal_amount_on": ("status", "pipeline", "currency", "day"),
-    "deal_open": ("status", "pipeline"),
-    "cycle_on": ("pipeline", "day", "days"),
-}
+COLUMNS: dict[str, tuple[str, ...]] = (
+    {
+        "persons": _LEAD,
+        "leads": ("series", *_LEAD),
+        "entered": ("stage", "series", *_LEAD),
+        "left": ("stage", "series", *_LEAD),
+        "balance": ("stage", "series", *_LEAD),
+        "handoff": ("outcome", *_LEAD, "team"),
+        "returned": ("reason", "source"),
+        "rejected": ("reason", "source", "rule"),
+        "admitted": ("rule", "source"),
+        "sla": ("clock", "state", "team"),
+        "speed": ("team", "bin"),
+        "untouched": ("team",),
+        "days_to_won": ("source", "days"),
+        "stranded": (),
+        "deal": ("status",),
+        "deal_amount": ("status", "currency"),
+        "deal_without_lead": ("status",),
+        "leads_on": ("series", *_LEAD, "day"),
+        "entered_on": ("stage", "series", *_LEAD, "day"),
+        "left_on": ("stage", "series", *_LEAD, "day"),
+        "stay_on": ("stage", *_LEAD, "day", "days"),
+        "cohort": ("from", "to", "cohort", *_LEAD),
+        "converted": ("from", "to", "horizon", "cohort", *_LEAD),
+        "handoff_on": ("outcome", "reason", "returned", *_CALL, "day"),
+        "sla_on": ("clock", "state", *_CALL, "day"),
+        "speed_on": ("time", *_CALL, "day", "bin"),
+        "untouched_on": (*_CALL, "day"),
+        "won_on": (*_LEAD, "born", "day", "days"),
+        "link_on": ("status", *_LEAD, "currency", "day"),
+        "link_amount_on": ("status", *_LEAD, "currency", "day"),
+        "deal_on": ("status", "pipeline", "currency", "day"),
+        "deal_amount_on": ("status", "pipeline", "currency", "day"),
+        "deal_open": ("status", "pipeline"),
+        "cycle_on": ("pipeline", "day", "days"),
+    }
+    | attribution.COLUMNS
+    | accounts.COLUMNS
+    | market.COLUMNS
+)
 
 _Put = Callable[[Key], None]
 
@@ -161,6 +166,7 @@ def of_lead(seen: Seen, scope: Scope, fine: bool = True) -> Contribution:
     astray = _astray(seen)
     if astray:
         out["stranded",] = astray
+    add(out, attribution.contribution(seen.credit, d, fine).items())
     return out
 
 
@@ -342,6 +348,13 @@ def of_deal(deal: Deal | None, scope: Scope, fine: bool = True) -> Contribution:
                 out["cycle_on", pipeline, day, day - d.days.day(deal.opened)] = 1
         else:
             out["deal_open", status, pipeline] = 1
+    if deal.status == WON:
+        d = scope.definitions[-1]
+        if not deal.leads:
+            earned = attribution.unattributed("won", deal.currency, deal.closed, deal.amount, d)
+            add(out, attribution.contribution(earned, d, fine).items())
+        if fine and not deal.account:  # a customer that nobody gave an account
+            out["new_customer_on", d.days.day(deal.closed)] = 1
     return {k: n for k, n in out.items() if n}
 
 
@@ -382,7 +395,7 @@ def of_row(key: str, row: Row, scope: Scope, as_of_ms: int | None = None, fine: 
         at = row.head.fired if as_of_ms is None else as_of_ms
         return of_deal(deals.fold(ledger.items(row.ledger, row.data), at), scope, fine)
     if key[:1] == "c":
-        return {}
+        return accounts.of_customer(accounts.at(key[2:], row, as_of_ms, scope), scope, fine)
     return of_lead(seen_at(row, as_of_ms, scope), scope, fine)
 
 
@@ -390,11 +403,11 @@ def seen_at(row: Row, as_of_ms: int | None, scope: Scope) -> Seen:
     """A lead as it stood, or will have stood by timers alone, at an instant; by what is known of that now."""
     head = row.head
     if as_of_ms is None:
-        return seen_of(head)
+        return seen_of(head, credit_of(row, head, scope))
     at = as_of_ms
     past = head.a >> 22 <= at and head.fired <= at
     if past and at < min(head.due, row.held):
-        return seen_of(head)
+        return seen_of(head, credit_of(row, head, scope))
     base, items = base_of(row), [e for e in effective(row) if e[0] >> 22 <= at]
     look_into(scope, lambda: (base, items))
     scope.said = row.minted
@@ -410,7 +423,8 @@ def seen_at(row: Row, as_of_ms: int | None, scope: Scope) -> Seen:
         elapse(s, at, scope)
         return s
 
-    return seen_of(settled(once, scope))
+    s = settled(once, scope)
+    return seen_of(s, credit_of(row, s, scope))
 
 
 def forgotten(row: Row, as_of_ms: int) -> bool:

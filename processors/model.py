@@ -244,6 +244,7 @@ class Row(Struct, array_like=True):
     residue: dict[str, int] = {}
     floor: int = 0
     approximate: bool = False
+    touches: list[tuple[int, str, str]] = []  # of a lead, below the horizon: what they earned stays theirs
 
 
 ROW_VERSION = b"\x01"

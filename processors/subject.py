@@ -11,16 +11,19 @@ from typing import NamedTuple
 from msgspec import Struct
 
 from processors import ledger, say, scoring
+from processors.attribution import Credit, Touch, of_lead, touches
 from processors.compiled import Compiled
 from processors.events import FACT, NATURAL, PAYLOAD, Event, both_names
 from processors.fold import SPACING, elapse, feed, fire, look_into, new_state, settled, step
 from processors.ledger import WIDTH, Item
-from processors.model import NEVER, Journey, Member, Row, Share, State, decode_state, encode
+from processors.model import NEVER, WON, Journey, Member, Row, Share, State, decode_state, encode
 from processors.say import Output
 from processors.scope import Scope
 
 #: Bounds of the ledger, relative to the subject's newest event (DESIGN 1).
 HORIZON_MS, ENTRIES = 400 * 86_400_000, 512
+#: Touches below them that are kept for attribution.
+TOUCHES = 256
 
 
 #: Where a fact stands in the total order.
@@ -55,6 +58,7 @@ class Seen(NamedTuple):
     segment: str
     created: int
     generated: int
+    credit: tuple[Credit, ...] = ()
 
 
 class Result(Struct):
@@ -70,23 +74,36 @@ class Result(Struct):
         self.counts[what] = self.counts.get(what, 0) + n
 
 
-def seen(s: State) -> Seen:
-    return Seen(s.journeys, s.shares, s.source, s.segment, s.created, s.generated)
+def seen(s: State, credit: tuple[Credit, ...] = ()) -> Seen:
+    return Seen(s.journeys, s.shares, s.source, s.segment, s.created, s.generated, credit)
+
+
+def credit_of(row: Row, s: State, scope: Scope) -> tuple[Credit, ...]:
+    """What the lead's touches earned; only rows that won something, or gave it back, have to look."""
+    if not any(x.outcome == WON for x in s.shares.values()) and not _refunded(row.members):
+        return ()
+    items = [e for e in effective(row, whole=True) if (e[0], e[1]) <= (s.a, s.b)]
+    kept = [Touch(*x) for x in row.touches]
+    return of_lead(items, s.journeys, s.shares, scope.definitions[-1], kept)
+
+
+def _refunded(members: dict[str, Member]) -> bool:
+    return any(sender[:1] == "c" or _refunded(m.members) for sender, m in members.items())
 
 
 def base_of(row: Row) -> State | None:
     return decode_state(row.base) if row.base else None
 
 
-def effective(row: Row) -> list[Item]:
-    """Own facts and all members', each identity once, above the base, in order."""
+def effective(row: Row, whole: bool = False) -> list[Item]:
+    """Own facts and all members', each identity once, in order; above the base, unless ``whole``."""
     own = ledger.items(row.ledger, row.data)
     if not row.members:
         return own
     found: list[Item] = list(own)
     _gather(row.members, found)
     base = base_of(row)
-    above = (base.a, base.b) if base is not None else (0, 0)
+    above = (base.a, base.b) if base is not None and not whole else (0, 0)
     ids: set[int] = set()
     out = []
     for e in sorted(found, key=lambda e: (e[0], e[1])):
@@ -121,7 +138,7 @@ def process(
     """
     out = Result(outputs=[], told=[], refused=[], counts={})
     head = row.head
-    before = seen(head)
+    before = seen(head, credit_of(row, head, scope))
     stale: _Key | None = None  # fold again from here
     look_into(scope, lambda: (base_of(row), effective(row)))
     scope.said = row.minted
@@ -143,7 +160,7 @@ def process(
         row.ledger and head.last - HORIZON_MS > int.from_bytes(row.ledger[:8], "big") >> 22
     ):
         _compact(row, scope.definitions[head.definition])
-    after_ = seen(head)
+    after_ = seen(head, credit_of(row, head, scope))
     if any(x is not y for x, y in zip(before, after_, strict=True)) and before != after_:
         out.moved = (before, after_)
     _speak(row, before, out, now, scope, live)
@@ -332,6 +349,9 @@ def _compact(row: Row, d: Compiled) -> None:
     i = min(-(-max(n - ENTRIES, old) // SPACING), len(row.snapshots))
     if i > 0:
         a, b, row.base = row.snapshots[i - 1]
+        gone = [e for e in ledger.items(row.ledger, row.data) if (e[0], e[1]) <= (a, b)]
+        found = [(x.t, x.channel, x.campaign) for x in touches(gone, d)]
+        row.touches = [*row.touches, *found][-TOUCHES:]
         row.ledger, row.data = ledger.drop_before(row.ledger, row.data, a, b)
         row.snapshots = row.snapshots[i:]
 

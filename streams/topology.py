@@ -15,7 +15,7 @@ from logging import getLogger
 import msgspec
 from aiokafka.partitioner import murmur2
 
-from processors import deals, figures, ledger, subject
+from processors import accounts, deals, figures, ledger, market, subject
 from processors.compiled import Compiled, compile_definition
 from processors.definition.model import Definition
 from processors.events import Event, from_envelope
@@ -23,7 +23,7 @@ from processors.figures import Contribution
 from processors.model import NEVER, Row, dump, load
 from processors.reference import Reference
 from processors.reference import apply as apply_reference
-from processors.say import RECORD_OF, Output
+from processors.say import HANDOVERS, RECORD_OF, Output
 from processors.scope import Scope
 from processors.subject import Refused, Told
 from schemas.codec import ce_headers, decode, encode
@@ -107,6 +107,7 @@ class LeadTopology:
         #: In a simulation publishers stamp their records with a time that is not its own.
         self.recorded_at = clock_of(settings).at
         self.reference = Reference(definition, defaults=default_definition())
+        self.market = market.NOTHING
         self.definitions: tuple[Compiled, ...] = (compile_definition(definition),)
         self.counts: Counter[tuple[str, ...]] = Counter()
         self._parts: dict[int, Partition] = {}
@@ -136,6 +137,7 @@ class LeadTopology:
         """Take over decoded reference events with the instants at which they were recorded."""
         before = self.reference.definitions
         self.reference = apply_reference(self.reference, [e for e, _ in found], [at for _, at in found])
+        self.market = market.apply(self.market, [e for e, _ in found], [at for _, at in found])
         for problem in self.reference.problems:
             if problem not in self._warned:
                 self._warned.add(problem)
@@ -246,8 +248,9 @@ class LeadTopology:
                 deals.fold(ledger.items(row.ledger, row.data), row.head.fired), scope, fine=False
             )
         if key[:1] == b"c":
-            return {}
-        return figures.of_lead(subject.seen(row.head), scope, fine=False)
+            return accounts.of_customer(accounts.at(scope.subject[2:], row, None, scope), scope, fine=False)
+        credit = subject.credit_of(row, row.head, scope)
+        return figures.of_lead(subject.seen(row.head, credit), scope, fine=False)
 
     def totals(self) -> Contribution:
         """Totals over the partitions that this worker owns."""
@@ -424,20 +427,19 @@ class _Batch:
             if moved is not None:
                 move = figures.of_deal(moved.before, scope, False), figures.of_deal(moved.after, scope, False)
         elif key[:1] == b"c":
-            result = subject.Result(outputs=[], told=[], refused=[], counts={})
-            for e in events:
-                at = ledger.find(row.ledger, e.b)
-                if at >= 0:
-                    subject.met_again(row, at, e, result)
-                else:
-                    row.ledger = ledger.insert(row.ledger, row.data, e.a, e.b, e.c, e.data)
+            result, changed = accounts.process(scope.subject, row, events, told, self.now, scope, self.live)
+            if changed is not None:
+                move = (
+                    accounts.of_customer(changed.before, scope, False),
+                    accounts.of_customer(changed.after, scope, False),
+                )
         else:
             result = subject.process(row, events, self.now, scope, told, self.live)
             if result.moved is not None:
                 before, after = result.moved
                 move = figures.of_lead(before, scope, False), figures.of_lead(after, scope, False)
         data = dump(row)
-        messages = [self._output(output) for output in result.outputs] if key[:1] == b"l" else []
+        messages = [self._output(output) for output in result.outputs] if key[:1] in (b"l", b"c") else []
         messages += [self._tell(message) for message in result.told]
         self._check_sizes(data, messages, MOST_BYTES if found or told else MOST_BYTES + MARGIN_BYTES)
 
@@ -449,7 +451,7 @@ class _Batch:
             self.staged.moves.append(move)
         for what, n in result.counts.items():
             self.staged.counts[("outcomes", what)] += n
-        if key[:1] == b"l":
+        if key[:1] in (b"l", b"c"):
             for output in result.outputs:
                 self.count("outputs", RECORD_OF[output.topic], str(output.record.get("kind", "")))
         for refused in result.refused:
@@ -474,7 +476,7 @@ class _Batch:
         # CloudEvents: source and id together name one message, whatever topic it is on.
         headers = ce_headers(
             name, self.topology.settings.app_id, f"{name}/{output.key}/{record['sequence']}", record["occurred_at"],
-            f"lead/{output.key}",
+            ("account/" if output.topic == HANDOVERS else "lead/") + output.key,
         )  # fmt: skip
         return Message(
             self.topology.outputs[output.topic], output.key.encode(), encode(name, record), headers, None

@@ -12,20 +12,20 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from processors import deals, figures, say, scoring
+from processors import accounts, deals, figures, say, scoring
 from processors.compiled import Compiled, compile_definition
 from processors.definition.load import load as load_definition
 from processors.definition.model import HOUR, MINUTE, Definition
 from processors.events import Event
 from processors.figures import Contribution
 from processors.fold import reference
-from processors.ledger import Item, items, position, recorded_at
+from processors.ledger import Item, position, recorded_at
 from processors.model import EXITS, Handoff, Row, State, dump, load
 from processors.reference import Reference
 from processors.reference import apply as apply_reference
 from processors.say import Output
 from processors.scope import Scope
-from processors.subject import Refused, Told, next_due, process, seen
+from processors.subject import Refused, Told, next_due, process
 from schemas.codec import decode, decode_output
 from schemas.envelope import Envelope
 from streams.driver import Driver
@@ -97,6 +97,14 @@ class World:
                 figures.move(
                     self.totals, figures.of_deal(moved.before, scope), figures.of_deal(moved.after, scope)
                 )
+        elif key.startswith("c:"):
+            result, changed = accounts.process(key, row, events, told, now, scope, live)
+            if changed is not None:
+                figures.move(
+                    self.totals,
+                    accounts.of_customer(changed.before, scope),
+                    accounts.of_customer(changed.after, scope),
+                )
         else:
             result = process(row, events, now, scope, told, live)
             if result.moved is not None:
@@ -153,12 +161,7 @@ class World:
         """The sum of what the rows contribute, from the rows alone."""
         out: Contribution = {}
         for key in self.stored:
-            row, scope = self.row(key), self.scope(key)
-            if key.startswith("d:"):
-                deal = deals.fold(items(row.ledger, row.data), row.head.fired)
-                figures.add(out, figures.of_deal(deal, scope).items())
-            else:
-                figures.add(out, figures.of_lead(seen(row.head), scope).items())
+            figures.add(out, figures.of_row(key, self.row(key), self.scope(key)).items())
         return {k: n for k, n in out.items() if n}
 
     def published(self, lead: str = "lead-1") -> dict[str, dict[str, Any]]:
