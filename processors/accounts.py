@@ -27,7 +27,7 @@ from processors.subject import Result, Told, effective, met_again
 #: Labels of what accounts add to the figures. Those that end in ``_on`` are for exact reports. Amounts are never
 #: negative, in minor units of ``currency``: the kind says which way they count (`attribution.SIGN`).
 COLUMNS: dict[str, tuple[str, ...]] = {
-    "customer": ("status",),
+    "customer": ("customer_status",),
     "churned": ("reason",),
     "booked": ("kind", "currency"),
     "paid": ("currency",),
@@ -40,8 +40,8 @@ COLUMNS: dict[str, tuple[str, ...]] = {
     "takeover_on": ("day", "days"),
     "onboarding_on": ("day", "days"),
     "onboarding_open": (),
-    "renewal_on": ("outcome", "day"),
-    "renewal_amount_on": ("outcome", "currency", "day"),
+    "renewal_on": ("renewal", "day"),
+    "renewal_amount_on": ("renewal", "currency", "day"),
     "recurring_on": ("kind", "currency", "since", "day"),
     "feedback_on": ("kind", "score", "day"),
 }

@@ -33,7 +33,10 @@ class Value(Struct, frozen=True, kw_only=True):
 
 
 class Figure(Struct, frozen=True, kw_only=True):
-    """How a figure is made. ``always``: labels without which it means nothing; ``labels``: those it may carry."""
+    """How a figure is made. ``always``: labels without which it means nothing; ``labels``: those it may carry.
+
+    ``adds``: the values of a split sum to the whole; shares, means and durations do not.
+    """
 
     name: str
     group: str
@@ -42,15 +45,34 @@ class Figure(Struct, frozen=True, kw_only=True):
     make: Make
     labels: Labels = ()
     always: Labels = ()
+    adds: bool = True
 
     def carries(self, by: Iterable[str]) -> bool:
         return all(label in self.labels or label in self.always for label in by)
 
 
 def figure(
-    name: str, group: str, unit: str, formula: str, make: Make, labels: Labels = (), always: Labels = ()
+    name: str,
+    group: str,
+    unit: str,
+    formula: str,
+    make: Make,
+    labels: Labels = (),
+    always: Labels = (),
+    adds: bool | None = None,
 ) -> Figure:
-    return Figure(name=name, group=group, unit=unit, formula=formula, make=make, labels=labels, always=always)
+    """:param adds: left out: whatever is no ratio and no duration."""
+    adding = unit not in ("ratio", "days", "s") if adds is None else adds
+    return Figure(
+        name=name,
+        group=group,
+        unit=unit,
+        formula=formula,
+        make=make,
+        labels=labels,
+        always=always,
+        adds=adding,
+    )
 
 
 def made_of(value: Callable[[dict[str, int]], Number], parts: Mapping[str, Sel], day: str = "day") -> Make:

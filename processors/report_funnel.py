@@ -240,7 +240,7 @@ FIGURES: tuple[Figure, ...] = (
     ),
     figure(
         "deal_size", "deals", "minor units", "amount won/deals won, of deals won in the period",
-        made_of(part("amount", "deals"), _WON), ("pipeline",), ("currency",),
+        made_of(part("amount", "deals"), _WON), ("pipeline",), ("currency",), adds=False,
     ),
     figure(
         "sales_cycle", "deals", "days", "calendar days from opening to winning a deal, of deals won in the period",

@@ -9,7 +9,9 @@ from typing import Any
 
 from msgspec import Struct
 
+from processors.accounts import RENEWAL_STATES
 from processors.compiled import Compiled
+from processors.customers import STATUSES
 from processors.days import first_of_month
 from processors.figures import (
     CLOCK_STATES,
@@ -25,6 +27,7 @@ from processors.figures import (
 )
 from processors.model import DEAL_STATUS
 from processors.period import Period
+from processors.surveys import SURVEYS
 
 Number = int | Fraction | None
 Labels = tuple[str, ...]
@@ -34,7 +37,7 @@ SPEEDS = {"p50": (1, 2), "p90": (9, 10)}
 
 
 class Sel(Struct, frozen=True):
-    """Some of one count (`figures.COLUMNS`): its name, and what its labels must be."""
+    """Some of one count (`figures.COLUMNS`): its name, and what its labels must be; a tuple: one of these."""
 
     name: str
     where: Mapping[str, Any] = {}
@@ -69,6 +72,9 @@ class Totals:
             "clock": CLOCKS,
             "state": CLOCK_STATES,
             "status": DEAL_STATUS,
+            "customer_status": STATUSES,
+            "renewal": RENEWAL_STATES,
+            "survey": SURVEYS,
             "time": ("wall", "business"),
             "stat": (*STATS, *SPEEDS),
             "horizon": [self.word("horizon", h) for h in self.horizons],
@@ -102,7 +108,10 @@ class Totals:
         columns = COLUMNS[sel.name]
         words = [(columns.index(label), label) for label in by]
         plain = [columns.index(label) for label in numbers]
-        tests = [(columns.index(label), wanted) for label, wanted in sel.where.items()]
+        tests = [
+            (columns.index(label), wanted if type(wanted) is tuple else (wanted,))
+            for label, wanted in sel.where.items()
+        ]
         first, last = (self.period.first, self.period.last) if self.period else (None, None)
         at = -1
         if self.period is not None and ("day" if day == "until" else day) in columns:
@@ -112,7 +121,7 @@ class Totals:
         for key, n in self.counts.get(sel.name, ()):
             if at >= 0 and (key[at] > last or (day != "until" and key[at] < first)):
                 continue
-            if any(key[i] != wanted for i, wanted in tests):
+            if any(key[i] not in wanted for i, wanted in tests):
                 continue
             found = []
             for i, label in words:
