@@ -95,6 +95,8 @@ def run(_events: int, _rounds: int) -> list[dict[str, Any]]:
     one = _Life(topology, "lead-1")
     rows, facts = one.rows, one.facts
     handed = next(n for n, data in enumerate(rows) if any(j.handoffs for j in load(data).head.journeys))
+    entries = [len(load(data).head.journeys[0].entries) if n else 0 for n, data in enumerate(rows)]
+    staged = next(n for n in range(4, handed) if entries[n] > entries[n - 1])
     middle = handed // 2 + 4  # pages and mails, nothing decided
     late_at = len(facts) - 4
     late, rest = facts[6], [*facts[:6], *facts[7:late_at]]
@@ -125,7 +127,8 @@ def run(_events: int, _rounds: int) -> list[dict[str, Any]]:
             ),
             "us_one_fact_cache_miss": _us(lambda: one.fold(rows[middle], facts[middle : middle + 1])),
             "us_fold_without_encoding": _us(cached),
-            "us_one_that_decides": _us(lambda: one.fold(rows[handed - 1], facts[handed - 1 : handed])),
+            "us_one_that_decides": _us(lambda: one.fold(rows[staged - 1], facts[staged - 1 : staged])),
+            "us_one_that_hands_over": _us(lambda: one.fold(rows[handed - 1], facts[handed - 1 : handed])),
             "us_ordinary_life_per_fact": _us(life_whole, len(facts)),
             "us_late_at_30_entries": _us(lambda: one.fold(without, [late], now=facts[late_at].t)),
             "us_decode_row": _us(lambda: load(rows[middle])),

@@ -36,7 +36,6 @@ def of(row: Row, j: Journey, h: Handoff, now: int, scope: Scope) -> dict[str, An
     missing = [name for name in d.source.context_asks if not attributes.get(name)]
     asked = len(d.source.context_asks)
     touches = _touches(items)
-    utms = [u for u in (_utm(e) for e in items) if u]
     return {
         "qualified_by": "hand_raise"
         if h.flags & HAND_RAISED and h.rule == "hand-raise"
@@ -64,8 +63,8 @@ def of(row: Row, j: Journey, h: Handoff, now: int, scope: Scope) -> dict[str, An
         "source": s.source or "",
         "attributes": attributes,
         **{gate: attributes.get(gate) for gate in scoring.GATES},
-        "first_utm": utms[0] if utms else None,
-        "last_utm": utms[-1] if utms else None,
+        "first_utm": next(filter(None, map(_utm, items)), None),
+        "last_utm": next(filter(None, map(_utm, reversed(items))), None),
         "discovery": _discovery(items),
         "previous_journeys": [_previous(x) for x in s.journeys if x.n < j.n],
         "consent": {purpose: granted for purpose, (granted, _) in s.consent.items()},
