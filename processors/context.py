@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from processors import explain, scoring
+from processors import explain, priority, scoring
 from processors.compiled import Compiled
 from processors.days import iso
 from processors.definition.model import DAY
@@ -33,9 +33,9 @@ def of(row: Row, j: Journey, h: Handoff, now: int, scope: Scope) -> dict[str, An
     rows = explain.score_rows(s, base, items, at, d, scope.definitions)
     points = scoring.engagement(s, d.days.day(at), d)
     attributes = {k: str(v)[:200] for k, v in s.attributes.items() if v is not None}
-    missing = [name for name in d.source.context_asks if not attributes.get(name)]
-    asked = len(d.source.context_asks)
+    known, missing = scoring.known_of(s.attributes, d)
     touches = _touches(items)
+    hoped = priority.outlook(s, h, at, scope)
     return {
         "qualified_by": "hand_raise"
         if h.flags & HAND_RAISED and h.rule == "hand-raise"
@@ -55,7 +55,7 @@ def of(row: Row, j: Journey, h: Handoff, now: int, scope: Scope) -> dict[str, An
         ],
         "last_touches": touches[-_LAST_TOUCHES:],
         "fit_milli": s.fit,
-        "fit_grade": grade(s.fit, d),
+        "fit_grade": scoring.grade(s.fit, d),
         "engagement_milli": points,
         "trend_milli": points - _level_before(s, items, at, d, scope),
         "stage": d.names.get(j.at, EXITS.get(j.at, "")),
@@ -68,21 +68,13 @@ def of(row: Row, j: Journey, h: Handoff, now: int, scope: Scope) -> dict[str, An
         "discovery": _discovery(items),
         "previous_journeys": [_previous(x) for x in s.journeys if x.n < j.n],
         "consent": {purpose: granted for purpose, (granted, _) in s.consent.items()},
-        "win_probability_ppm": None,
-        "expected_minor": None,
-        "currency": None,
-        "priority_minor": None,
-        "completeness_per_mille": 1000 if not asked else (asked - len(missing)) * 1000 // asked,
+        "win_probability_ppm": hoped.probability_ppm,
+        "expected_minor": hoped.expected_minor,
+        "currency": hoped.currency,
+        "priority_minor": hoped.priority_minor,
+        "completeness_per_mille": known,
         "missing": missing,
     }
-
-
-def grade(fit: int, d: Compiled) -> str:
-    """The letter of a fit score; the last one where it reaches none."""
-    for letter, least in d.source.thresholds.grades:
-        if fit >= least:
-            return letter
-    return d.source.thresholds.grades[-1][0] if d.source.thresholds.grades else ""
 
 
 def _reasons(rows: list[explain.ScoreRow]) -> list[dict[str, Any]]:

@@ -11,7 +11,7 @@ from typing import Any
 from msgspec import Struct
 from msgspec.structs import replace
 
-from processors import handoff, lifecycle, scoring
+from processors import handoff, lifecycle, priority, scoring
 from processors.compiled import Compiled
 from processors.definition.model import DAY, MILLI
 from processors.episodes import answered_before
@@ -50,6 +50,7 @@ from processors.model import (
     UNKNOWN_STAGE,
     WITHDRAWN,
     WON,
+    Call,
     Handoff,
     Journey,
     Share,
@@ -422,9 +423,16 @@ def _deal_opened(s: State, f: Fact) -> None:
             s.shares = {**s.shares, deal: replace(known, amount=f.at(1), currency=f.at(2) or "")}
         return
     j = s.journeys[-1]
+    call = _judged(s, f)
     if j.exited or j.at < f.d.opportunity:
         reach(s, f, f.d.opportunity)
-    s.shares = {**s.shares, deal: Share(s.journeys[-1].n, f.at(1), f.at(2) or "", f.t)}
+    s.shares = {**s.shares, deal: Share(s.journeys[-1].n, f.at(1), f.at(2) or "", f.t, call=call)}
+
+
+def _judged(s: State, f: Fact) -> Call | None:
+    """The lead as it stands before a deal is opened; of one handed over before, its handoff knows (`priority`)."""
+    j = s.journeys[-1]
+    return None if not j.exited and j.handoffs else priority.judged(s, f.t, f.d, False)
 
 
 def _of_deal(s: State, f: Fact) -> Share:
@@ -435,9 +443,10 @@ def _of_deal(s: State, f: Fact) -> Share:
 
 def _deal_won(s: State, f: Fact) -> None:
     if str(f.at(0)) not in s.shares:  # nobody told of its opening: that stage is implied too (case 25)
+        call = _judged(s, f)
         if s.journeys[-1].exited or s.journeys[-1].at < f.d.won:
             reach(s, f, f.d.won)
-        s.shares = {**s.shares, str(f.at(0)): Share(s.journeys[-1].n, f.at(1), f.at(2) or "", f.t)}
+        s.shares = {**s.shares, str(f.at(0)): Share(s.journeys[-1].n, f.at(1), f.at(2) or "", f.t, call=call)}
     share = s.shares[str(f.at(0))]
     closed = share.closed if share.outcome == WON else f.at(4) or f.t  # won twice is one win (case 35)
     won = replace(share, amount=f.at(1), currency=f.at(2) or share.currency, outcome=WON, closed=closed)

@@ -10,11 +10,11 @@ shorter ones in bins of at most 1 % relative error. Days are calendar days of th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
-from processors import accounts, attribution, deals, ledger, market
+from processors import accounts, attribution, deals, ledger, market, priority
 from processors.compiled import Compiled
 from processors.days import month_of_day
 from processors.deals import Deal
@@ -94,6 +94,9 @@ COLUMNS: dict[str, tuple[str, ...]] = (
         "sla_on": ("clock", "state", *_CALL, "day"),
         "speed_on": ("time", *_CALL, "day", "bin"),
         "untouched_on": (*_CALL, "day"),
+        "complete_on": (*_CALL, "day"),
+        "delay_on": ("delay", "time", *_CALL, "day", "bin"),
+        "delay_open_on": ("delay", *_CALL, "day"),
         "won_on": (*_LEAD, "born", "day", "days"),
         "link_on": ("status", *_LEAD, "currency", "day"),
         "link_amount_on": ("status", *_LEAD, "currency", "day"),
@@ -105,6 +108,7 @@ COLUMNS: dict[str, tuple[str, ...]] = (
     | attribution.COLUMNS
     | accounts.COLUMNS
     | market.COLUMNS
+    | priority.COLUMNS
 )
 
 _Put = Callable[[Key], None]
@@ -155,12 +159,15 @@ def of_lead(seen: Seen, scope: Scope, fine: bool = True) -> Contribution:
         _entries(j, d, lead, fine, put)
         for h in j.handoffs:
             _handoff(h, lead, scope, fine, put)
+            if fine:
+                add(out, _delays(h, lead, scope))
     known = _known(seen, d, lead, fine, put)
     _won(seen, known, d, lead, fine, put)
     if fine:
         for j in seen.journeys:
             _conversions(j, d, lead, put)
         _links(seen, d, lead, out, put)
+        ones += priority.contribution(seen.journeys, seen.shares, d)
     for key in ones:
         out[key] = out.get(key, 0) + 1
     astray = _astray(seen)
@@ -305,6 +312,28 @@ def _handoff(h: Handoff, lead: tuple[str, str], scope: Scope, fine: bool, put: _
         put(("untouched", team))
         if fine:
             put(("untouched_on", *call, day))
+
+
+def _delays(h: Handoff, lead: tuple[str, str], scope: Scope) -> Iterator[tuple[Key, int]]:
+    """Where the time went (DOMAIN 5), wall and business; and how much of the context was known."""
+    call = (*lead, h.team or EMPTY, h.owner or EMPTY, h.rule or EMPTY)
+    day = scope.definitions[-1].days.day(h.start)
+    if h.complete:
+        yield ("complete_on", *call, day), h.complete
+    if h.flags & SILENT and h.outcome not in (ACCEPTED, TURNED_DOWN):
+        return
+    d = scope.definitions[h.definition]
+    calendar = d.calendar(d.source.sla[h.policy], zone_of(h.owner, h.start, scope))
+    held = [h.owned] if h.owned else []
+    held += [taken for _, taken, _ in h.formers]
+    assigned = max((at for at in held if at <= h.touched), default=0)
+    spans = {"marketing": (h.trigger, h.start), "system": (h.start, h.owned), "human": (assigned, h.touched)}
+    for delay, (begin, end) in spans.items():
+        if begin and end:
+            yield ("delay_on", delay, "wall", *call, day, log_bin(end - begin)), 1
+            yield ("delay_on", delay, "business", *call, day, log_bin(calendar.between(begin, end))), 1
+        elif not (end or h.outcome == WITHDRAWN):  # what was taken back, nobody had to do
+            yield ("delay_open_on", delay, *call, day), 1
 
 
 def _astray(seen: Seen) -> int:

@@ -12,6 +12,7 @@ from math import log
 
 from msgspec.structs import replace
 
+from processors import priority, scoring
 from processors.calendar import Calendar
 from processors.compiled import Compiled
 from processors.definition.model import SlaPolicy
@@ -152,6 +153,9 @@ def make(
         outcome=outcome,
         ended=t if outcome else 0,
         touched=t if outcome == ACCEPTED else 0,
+        call=priority.judged(s, t, d, raised),
+        complete=scoring.known_of(s.attributes, d)[0],
+        owned=start if chosen.owner else 0,
     )
     put(s, replace(j, handoffs=(*j.handoffs, h)))
     return h
@@ -233,7 +237,7 @@ def reassign(
         to["routes"] = (*(h.routes or (first_route(h),)), chosen)
     elif not h.routes:
         to["routes"] = (first_route(h),)
-    return change(s, h, owner=owner, team=team or h.team, routed=why, assigned=t, **to)
+    return change(s, h, owner=owner, team=team or h.team, routed=why, assigned=t, owned=h.owned or t, **to)
 
 
 def owner_at(h: Handoff, t: int) -> str:

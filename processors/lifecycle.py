@@ -5,7 +5,7 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from processors.compiled import Compiled
-from processors.model import BACKFILLED, CODE, IMPLIED, NURTURE_OFF, Journey, State
+from processors.model import BACKFILLED, CODE, IMPLIED, NURTURE_OFF, Call, Journey, State
 
 
 def put(s: State, j: Journey) -> None:
@@ -77,6 +77,12 @@ def renumber(s: State, old: Compiled, new: Compiled) -> None:
                 j,
                 entries=tuple(x & ~CODE | codes.get(x & CODE, x & CODE) for x in j.entries),
                 marks=tuple(x & ~0xFF | codes.get(x & 0xFF, x & 0xFF) for x in j.marks),
+                handoffs=tuple(replace(h, call=_renumbered(h.call, codes)) for h in j.handoffs),
             )
             for j in s.journeys
         )
+        s.shares = {name: replace(x, call=_renumbered(x.call, codes)) for name, x in s.shares.items()}
+
+
+def _renumbered(call: Call | None, codes: dict[int, int]) -> Call | None:
+    return replace(call, stage=codes.get(call.stage, call.stage)) if call is not None else None

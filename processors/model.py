@@ -79,6 +79,16 @@ class Route(Struct, frozen=True, array_like=True, gc=False):
     why: str
 
 
+class Call(Struct, frozen=True, array_like=True, gc=False):
+    """What a lead was judged by when sales got it (see `priority`): ``stage`` is a code, the others as known then."""
+
+    source: str
+    segment: str
+    grade: str
+    stage: int
+    raised: bool
+
+
 class Handoff(Struct, frozen=True, array_like=True, gc=False):
     """One call on sales, decided. Instants in epoch ms, 0 for "not (yet)"; ``of`` is the subject at minting."""
 
@@ -116,6 +126,9 @@ class Handoff(Struct, frozen=True, array_like=True, gc=False):
     returned: int = 0
     pauses: tuple[int, ...] = ()
     routes: tuple[Route, ...] = ()  # every choice of an owner, once there was more than one
+    call: Call | None = None
+    complete: int = 0  # per mille of what the definition asks a context to tell, at the trigger
+    owned: int = 0  # since when somebody has it
 
     @property
     def id(self) -> str:
@@ -151,6 +164,7 @@ class Share(Struct, frozen=True, array_like=True, gc=False):
     opened: int
     outcome: int = RUNNING
     closed: int = 0
+    call: Call | None = None  # as the lead stood just before the opening
 
 
 class State(Struct, array_like=True, gc=False):

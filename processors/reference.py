@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from fractions import Fraction
 from typing import Any
@@ -18,11 +18,12 @@ from typing import Any
 from msgspec import Struct
 from msgspec.structs import replace
 
-from processors import money
+from processors import money, winmodel
 from processors.days import day_number, zone_days
 from processors.definition.load import load
 from processors.definition.model import Definition
 from processors.definition.reader import DefinitionError
+from processors.winmodel import Model
 from schemas.envelope import Envelope
 
 #: Event types that `apply` understands; it passes over all others.
@@ -38,6 +39,8 @@ TYPES = frozenset(
 )
 #: Place in the order of a source that nobody has ranked: four lie below it, three above.
 _UNRANKED, _TOP = 3, 7
+#: Days for which a rate is good enough for an estimate.
+_STALE = 31
 _DECIMAL = re.compile(r"\d{1,30}(\.\d{1,30})?", re.ASCII)
 _DATE = re.compile(r"(\d{4})-(\d\d)-(\d\d)", re.ASCII)
 
@@ -63,11 +66,11 @@ class Owner(Struct, frozen=True, kw_only=True):
 
 
 class WinModel(Struct, frozen=True, kw_only=True):
-    """Counts that win probabilities follow from, as of an instant, in force from ``since``."""
+    """What win probabilities follow from, as of an instant, in force from ``since``."""
 
     as_of: int
     since: int
-    counts: Mapping[str, Any]
+    model: Model
 
 
 class _Fact(Struct, frozen=True):
@@ -176,6 +179,14 @@ class Reference:
             return amount_minor
         rate = self.rate(currency, base, day)
         return None if rate is None else money.convert(amount_minor, currency, base, rate)
+
+    def estimate(self, amount_minor: int, currency: str, day: int, base: str) -> int | None:
+        """As `convert`, by the latest rate of the `_STALE` days before: for what is hoped for, never for bookings."""
+        for back in range(_STALE + 1):
+            found = self.convert(amount_minor, currency, day - back, base)
+            if found is not None:
+                return found
+        return None
 
     def priority_of(self, source_system: str) -> int:
         """Place of a source in the total order, 0..7: of facts at one instant the higher is applied later
@@ -368,7 +379,11 @@ def _win_model(e: Envelope, _: Definition | None) -> tuple[_Key, Any, str]:
         raise _UnusableError(f"counts are no JSON: {error}") from None
     if as_of is None or not isinstance(counts, dict):
         raise _UnusableError("a win model needs as_of and a JSON object of counts")
-    return (as_of,), WinModel(as_of=as_of, since=max(as_of, e.occurred_at), counts=counts), ""
+    try:
+        model = winmodel.parse(counts)
+    except ValueError as error:
+        raise _UnusableError(f"counts: {error}; `leadstream win-model publish` makes usable ones") from None
+    return (as_of,), WinModel(as_of=as_of, since=max(as_of, e.occurred_at), model=model), ""
 
 
 _READERS: dict[str, Callable[[Envelope, Definition | None], tuple[_Key, Any, str]]] = {

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from processors import report_customers, report_funnel
+from processors import report_customers, report_funnel, report_sales
 from processors.compiled import Compiled
 from processors.figure_kit import Figure, Line, Value
 from processors.figures import Contribution
@@ -20,6 +20,7 @@ __all__ = ["FIGURES", "LABELS", "Figure", "Value", "report"]
 #: Every figure, in the order of reports; the checks come last.
 FIGURES: tuple[Figure, ...] = (
     *report_funnel.FIGURES,
+    *report_sales.FIGURES,
     *report_customers.FIGURES,
     *report_funnel.CHECKS,
 )

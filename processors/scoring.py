@@ -102,6 +102,21 @@ def fit_of(attributes: dict[str, Any], d: Compiled) -> int:
     return max(0, min(points, 100_000))
 
 
+def grade(fit: int, d: Compiled) -> str:
+    """The letter of a fit score; the last one where it reaches none."""
+    for letter, least in d.source.thresholds.grades:
+        if fit >= least:
+            return letter
+    return d.source.thresholds.grades[-1][0] if d.source.thresholds.grades else ""
+
+
+def known_of(attributes: dict[str, Any], d: Compiled) -> tuple[int, list[str]]:
+    """Of what the definition asks a handoff's context to tell: per mille that is known, and what is missing."""
+    asks = d.source.context_asks
+    missing = [name for name in asks if attributes.get(name) in (None, "")]
+    return (len(asks) - len(missing)) * 1000 // len(asks) if asks else 1000, missing
+
+
 def segment_of(attributes: dict[str, Any], d: Compiled) -> str:
     """The first segment of the definition whose condition holds; ``""`` for none."""
     for segment in d.source.segments:

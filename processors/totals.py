@@ -76,6 +76,7 @@ class Totals:
             "renewal": RENEWAL_STATES,
             "survey": SURVEYS,
             "time": ("wall", "business"),
+            "delay": ("marketing", "system", "human"),
             "stat": (*STATS, *SPEEDS),
             "horizon": [self.word("horizon", h) for h in self.horizons],
         }

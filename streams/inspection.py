@@ -12,7 +12,6 @@ from typing import Any
 
 from processors import deals, explain, handoff, ledger, scoring
 from processors.compiled import Compiled
-from processors.context import grade
 from processors.days import iso
 from processors.definition.plain import words
 from processors.events import NAME, view
@@ -120,7 +119,7 @@ class Subject:
             "engagement_milli": scoring.engagement(s, d.days.day(self.as_of), d),
             "override": {"value_milli": value, "until_at": until} if until > self.as_of else None,
             "fit_milli": s.fit,
-            "grade": grade(s.fit, d),
+            "grade": scoring.grade(s.fit, d),
             "segment": s.segment or None,
             "source": s.source,
             "created_at": s.created or None,
@@ -285,7 +284,7 @@ class Subject:
             ],
             "score_rows_sum_milli": sum(r.points for r in rows),
             "fit_milli": s.fit,
-            "grade": grade(s.fit, d),
+            "grade": scoring.grade(s.fit, d),
             "fit_rows": [
                 {"rule": rule.name, "points_milli": rule.points, "because": words(rule.when)}
                 for rule in d.source.fit

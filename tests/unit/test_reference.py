@@ -18,6 +18,9 @@ T0 = 20_000 * DAY
 BASE = load('name = "base"\nversion = 1\n')
 
 
+WIN_MODEL = '{"won": %d, "lost": 2, "currency": "EUR", "features": {"source": {"webinar": [1, 1]}}}'
+
+
 def said(type_: str, at: int, **payload: Any) -> Envelope:
     return Envelope(type=type_, occurred_at=at, payload=payload)
 
@@ -162,6 +165,12 @@ def test_case_45_a_restated_rate_replaces_the_one_of_its_day() -> None:
         (said("source_priority_set", T0, source_system="crm", priority=8), "priority of crm is 8"),
         (said("win_model_published", T0, as_of=T0, counts="{"), "counts are no JSON"),
         (said("win_model_published", T0, as_of="?", counts="{}"), "as_of is '?'"),
+        (said("win_model_published", T0, as_of=T0, counts="{}"), "counts: Object missing required field"),
+        (said("win_model_published", T0, as_of=T0, counts=WIN_MODEL % -1), "`$.won`"),
+        (
+            said("win_model_published", T0, as_of=T0, counts=WIN_MODEL.replace("EUR", "EUX") % 1),
+            "no currency 'EUX'",
+        ),
         (said("definition_published", T0), "toml must be the text"),
         (said("campaign_renamed", T0, old="a"), "new must be text"),
     ],
@@ -191,7 +200,7 @@ def test_campaigns_keep_their_name_through_renames_and_circles() -> None:
 
 def test_the_win_model_in_force() -> None:
     models = [
-        said("win_model_published", T0 + n * DAY, as_of=T0 + n * DAY - 5, counts=f'{{"n": {n}}}')
+        said("win_model_published", T0 + n * DAY, as_of=T0 + n * DAY - 5, counts=WIN_MODEL % n)
         for n in (0, 1)
     ]
     r = apply(EMPTY, models)
@@ -199,7 +208,7 @@ def test_the_win_model_in_force() -> None:
     first, second = r.win_model_at(T0 + DAY - 1), r.win_model_at(T0 + DAY)
     assert first is not None
     assert second is not None
-    assert (first.counts, second.counts) == ({"n": 0}, {"n": 1})
+    assert (first.model.won, second.model.won) == (0, 1)
 
 
 def test_the_order_of_arrival_and_repetition_change_nothing() -> None:
