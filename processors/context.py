@@ -41,7 +41,7 @@ def of(row: Row, j: Journey, h: Handoff, now: int, scope: Scope) -> dict[str, An
         if h.flags & HAND_RAISED and h.rule == "hand-raise"
         else "fit_and_engagement",
         "admitting_rule": h.rule or None,
-        "reasons": _reasons(rows),
+        "reasons": reasons(rows),
         "rows": [
             {
                 "rule": r.rule if r.why in ("scored", "before") else f"{r.rule} ({r.why})",
@@ -77,7 +77,8 @@ def of(row: Row, j: Journey, h: Handoff, now: int, scope: Scope) -> dict[str, An
     }
 
 
-def _reasons(rows: list[explain.ScoreRow]) -> list[dict[str, Any]]:
+def reasons(rows: list[explain.ScoreRow]) -> list[dict[str, Any]]:
+    """What each rule is worth in all, the greatest first."""
     by_rule: dict[str, int] = {}
     for r in rows:
         by_rule[r.rule] = by_rule.get(r.rule, 0) + r.points

@@ -371,6 +371,17 @@ def handoffs(
     topology: LeadTopology, rows: Iterable[tuple[str, Row]], as_of: int, only_open: bool
 ) -> Iterator[View]:
     """The handoffs of all leads as of an instant, in no order."""
+    for subject in subjects(topology, rows, as_of, only_open):
+        for j in subject.state.journeys:
+            for h in j.handoffs:
+                if not only_open or h.outcome == OPEN:
+                    yield handoff_view(subject.id, j, h) | {"segment": subject.state.segment or None}
+
+
+def subjects(
+    topology: LeadTopology, rows: Iterable[tuple[str, Row]], as_of: int, only_open: bool
+) -> Iterator[Subject]:
+    """The leads that have a handoff as of an instant, or may have an open one."""
     for key, row in rows:
         if key[:1] != "l" or not row.head.journeys:
             continue
@@ -380,11 +391,7 @@ def handoffs(
             some = any(j.handoffs for j in row.head.journeys)
         if not some and row.held > as_of and _settled(row, as_of):
             continue  # time alone makes none
-        subject = Subject(topology, key, row, as_of)
-        for j in subject.state.journeys:
-            for h in j.handoffs:
-                if not only_open or h.outcome == OPEN:
-                    yield handoff_view(subject.id, j, h) | {"segment": subject.state.segment or None}
+        yield Subject(topology, key, row, as_of)
 
 
 def _settled(row: Row, as_of: int) -> bool:

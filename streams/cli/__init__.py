@@ -21,6 +21,8 @@ MODULES = (
     "figures",
     "replay",
     "inspect",
+    "queue",
+    "win_model",
     "olist",
     "tail",
     "dead_letters",

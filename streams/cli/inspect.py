@@ -33,15 +33,15 @@ LAST = 30
 
 _Id = Annotated[str, typer.Argument(metavar="LEAD", help="Id of a lead, or of what --kind says.")]
 _Kind = Annotated[str, typer.Option("--kind", "-k", help="lead, anonymous, deal or account.")]
-_AsOf = Annotated[
+AsOf = Annotated[
     str | None,
     typer.Option("--as-of", help="At this instant (ISO with zone, or ms); else now, of a file its end."),
 ]
-_File = Annotated[
+FromFile = Annotated[
     str | None,
     typer.Option("--file", "-f", help="Fold this file of events (NDJSON, - for stdin), instead of Kafka."),
 ]
-_ZoneOption = Annotated[
+InZone = Annotated[
     str | None, typer.Option("--zone", help="Show times in this zone (Europe/Vienna); else the definition's.")
 ]
 
@@ -113,10 +113,10 @@ def show(
     context: typer.Context,
     lead: _Id,
     kind: _Kind = "lead",
-    as_of: _AsOf = None,
-    file: _File = None,
+    as_of: AsOf = None,
+    file: FromFile = None,
     definition: WithDefinition = None,
-    zone: _ZoneOption = None,
+    zone: InZone = None,
     as_json: AsJson = False,
 ) -> None:
     """Show where a lead stands: stage, score, journeys, handoffs and their deadlines, deals, what comes next.
@@ -147,10 +147,10 @@ def explain(
     context: typer.Context,
     lead: _Id,
     kind: _Kind = "lead",
-    as_of: _AsOf = None,
-    file: _File = None,
+    as_of: AsOf = None,
+    file: FromFile = None,
     definition: WithDefinition = None,
-    zone: _ZoneOption = None,
+    zone: InZone = None,
     everything: Annotated[bool, typer.Option("--all", help="The whole story, however long.")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -182,10 +182,10 @@ def list_(
     only_open: Annotated[bool, typer.Option("--open", help="Only those that wait for an answer.")] = False,
     team: Annotated[str | None, typer.Option("--team", help="Only of this team.")] = None,
     owner: Annotated[str | None, typer.Option("--owner", help="Only of this owner.")] = None,
-    as_of: _AsOf = None,
-    file: _File = None,
+    as_of: AsOf = None,
+    file: FromFile = None,
     definition: WithDefinition = None,
-    zone: _ZoneOption = None,
+    zone: InZone = None,
     as_json: AsJson = False,
 ) -> None:
     """List handoffs, those that are overdue first.
