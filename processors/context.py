@@ -29,6 +29,8 @@ def of(row: Row, j: Journey, h: Handoff, now: int, scope: Scope) -> dict[str, An
     s = row.head
     d = scope.definitions[h.definition]
     base, items = scope.history()
+    if s.past:  # of who was erased nothing is told
+        items = [e for e in items if (e[0], e[1]) > s.gone]
     at = min(now, max(h.start, s.last))
     rows = explain.score_rows(s, base, items, at, d, scope.definitions)
     points = scoring.engagement(s, d.days.day(at), d)
@@ -66,7 +68,7 @@ def of(row: Row, j: Journey, h: Handoff, now: int, scope: Scope) -> dict[str, An
         "first_utm": next(filter(None, map(_utm, items)), None),
         "last_utm": next(filter(None, map(_utm, reversed(items))), None),
         "discovery": _discovery(items),
-        "previous_journeys": [_previous(x) for x in s.journeys if x.n < j.n],
+        "previous_journeys": [_previous(x) for x in s.journeys if s.lives < x.n < j.n],
         "consent": {purpose: granted for purpose, (granted, _) in s.consent.items()},
         "win_probability_ppm": hoped.probability_ppm,
         "expected_minor": hoped.expected_minor,
@@ -137,7 +139,7 @@ def _previous(j: Journey) -> dict[str, Any]:
 def _level_before(s: State, items: list[Item], at: int, d: Compiled, scope: Scope) -> int:
     """The engagement score a week ago, as far as we know now."""
     then = at - _TREND_DAYS * DAY
-    past = State(agents=s.agents)
+    past = State(agents=s.agents, consent=s.consent, gone=s.gone, anew=s.anew)
     for e in items:
         if e[0] >> 22 > then:
             break

@@ -48,15 +48,19 @@ KIND: dict[str, int] = {name: n for n, name in enumerate(_ENGAGEMENT, 1)} | {
 }
 NAME: dict[int, str] = {code: name for name, code in KIND.items()}
 
-_RANK_CREATED, _RANK_ATTRIBUTES, _RANK_ENGAGEMENT, _RANK_ASSIGNMENT, _RANK_ANSWER, _RANK_DEAL = range(6)
+(
+    _RANK_CREATED, _RANK_ATTRIBUTES, _RANK_ENGAGEMENT, _RANK_ASSIGNMENT, _RANK_ANSWER, _RANK_DEAL, _RANK_ERASED,
+) = range(7)  # fmt: skip
 _RANKS = (
-    dict.fromkeys(("created", "identified", "merged", "unmerged", "erased"), _RANK_CREATED)
+    dict.fromkeys(("created", "identified", "merged", "unmerged"), _RANK_CREATED)
     | dict.fromkeys(("attributes_changed", "account_matched", "consent_changed"), _RANK_ATTRIBUTES)
     | dict.fromkeys((*_ENGAGEMENT, "unknown", "engagement_reclassified"), _RANK_ENGAGEMENT)
     | dict.fromkeys(("assigned", "sla_paused", "sla_resumed"), _RANK_ASSIGNMENT)
     | dict.fromkeys(_FACTS[_FACTS.index("opened") :], _RANK_DEAL)
+    | {"erased": _RANK_ERASED}
 )
-#: Order among events of one instant (DOMAIN 2.1): created, attributes, engagement, assignment, answers, deal.
+#: Order among events of one instant (DOMAIN 2.1): created, attributes, engagement, assignment, answers, deal. An erasure
+#: comes after all of its instant, so that it forgets them.
 RANK: dict[str, int] = {name: _RANKS.get(name, _RANK_ANSWER) for name in KIND}
 
 #: Payload fields that stay in a row, in this order; what is not named here only travels on the input topic.

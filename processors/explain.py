@@ -86,14 +86,18 @@ def _by_rule_and_day(
     upto = (s.a, s.b)
     scratch = State()
     raw: _Raw = {}
+    if not s.consent.get("profiling", (True, 0))[0]:
+        return raw
     if base is not None:
-        scratch.acc, scratch.once, _ = scoring.inherited(base, definitions or (d,) * (base.definition + 1), d)
+        scratch.acc, scratch.once, _ = scoring.inherited(
+            s, base, definitions or (d,) * (base.definition + 1), d
+        )
         for index, acc in scratch.acc.items():
             raw[index, acc[0]] = [acc[1], None, "before"]
     for a, b, c, data in items:
         if (a, b) > upto:
             break
-        if b >> 8 & 255 >= FACT:
+        if b >> 8 & 255 >= FACT or (a, b) <= s.anew:
             continue
         day = d.days.day(a >> 22)
         before = {k: v[2] if v[0] == day else 0 for k, v in scratch.acc.items()}

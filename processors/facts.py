@@ -11,7 +11,7 @@ from typing import Any
 from msgspec import Struct
 from msgspec.structs import replace
 
-from processors import handoff, lifecycle, priority, scoring
+from processors import consent, handoff, lifecycle, priority, scoring, shares
 from processors.compiled import Compiled
 from processors.definition.model import DAY, MILLI
 from processors.episodes import answered_before
@@ -35,8 +35,6 @@ from processors.model import (
     LOST_DEAL,
     MOVED,
     NO_OPEN_HANDOFF,
-    NURTURE_OFF,
-    NURTURE_ON,
     OPEN,
     RECLASSIFIED,
     RECORDED_ONLY,
@@ -85,12 +83,12 @@ class Fact(Struct, frozen=True, gc=False):
 
 def _created(s: State, f: Fact) -> None:
     generated = GENERATED.index(f.at(1)) if f.at(1) in GENERATED else 0
-    if not s.created and not (f.at(1) == "win_back" and s.journeys):
+    if not s.created and not (f.at(1) == "win_back" and len(s.journeys) > s.lives):
         s.created = f.t
         s.source = f.at(0)
         s.generated = generated
-        if s.journeys and len(s.journeys) == 1:
-            lifecycle.put(s, replace(s.journeys[0], generated=generated))
+        if len(s.journeys) - s.lives == 1:
+            lifecycle.put(s, replace(s.journeys[-1], generated=generated))
     j = lifecycle.started(s, f.t, f.d, f.backfill)
     if j.at < f.d.known:
         lifecycle.enter(s, f.t, f.d.known, f.d, f.backfill)
@@ -115,6 +113,10 @@ def _attributes(s: State, f: Fact) -> None:
     s.attributes = merged
     s.fit = scoring.fit_of(merged, f.d)
     s.segment = scoring.segment_of(merged, f.d)
+    if consent.ADDRESS_HASH in fields:
+        erased = f.scope.reference.suppressed(str(fields[consent.ADDRESS_HASH]), f.t)
+        if erased:
+            consent.suppress(s, erased, f.t)
     if scoring.barred(merged, f.d):
         s.barred |= 1
         if s.journeys and f.d.mql >= s.journeys[-1].at and not s.journeys[-1].exited:
@@ -135,19 +137,7 @@ def _account_matched(s: State, f: Fact) -> None:
 
 
 def _consent(s: State, f: Fact) -> None:
-    """The latest explicit consent wins, a tie goes to withdrawal."""
-    purpose, granted = str(f.at(0)), bool(f.at(1))
-    old = s.consent.get(purpose)
-    if old is not None and old[1] == f.t:
-        granted = granted and old[0]
-    s.consent = {**s.consent, purpose: (granted, f.t)}
-    if purpose == "sales_contact":
-        if not granted:
-            handoff.withdraw(s, f.t, "consent")
-        elif s.journeys[-1].at == f.d.mql and handoff.open_handoff(s) is None:
-            s.qualified = False  # so that what was held back is handed over, if it still qualifies
-    elif purpose == "marketing" and granted != (old is None or old[0]):
-        lifecycle.mark(s, f.t, NURTURE_ON if granted else NURTURE_OFF)
+    consent.changed(s, str(f.at(0)), bool(f.at(1)), f.t, f.d)
 
 
 # Sales answers --------------------------------------------------------------------------------------------------
@@ -417,22 +407,23 @@ def reach(s: State, f: Fact, stage: int) -> None:
 
 def _deal_opened(s: State, f: Fact) -> None:
     deal = str(f.at(0))
-    known = s.shares.get(deal)
-    if known is not None:
-        if not known.currency:  # something dated before the opening came without an amount
-            s.shares = {**s.shares, deal: replace(known, amount=f.at(1), currency=f.at(2) or "")}
-        return
     j = s.journeys[-1]
-    call = _judged(s, f)
-    if j.exited or j.at < f.d.opportunity:
-        reach(s, f, f.d.opportunity)
-    s.shares = {**s.shares, deal: Share(s.journeys[-1].n, f.at(1), f.at(2) or "", f.t, call=call)}
+    call = None
+    if deal not in s.shares:
+        call = _judged(s, f)
+        if j.exited or j.at < f.d.opportunity:
+            reach(s, f, f.d.opportunity)
+    _share(s, f, "share_opened", call)
 
 
 def _judged(s: State, f: Fact) -> Call | None:
     """The lead as it stands before a deal is opened; of one handed over before, its handoff knows (`priority`)."""
     j = s.journeys[-1]
     return None if not j.exited and j.handoffs else priority.judged(s, f.t, f.d, False)
+
+
+def _share(s: State, f: Fact, name: str, call: Call | None = None) -> None:
+    s.shares = shares.moved(s.shares, KIND[name], f.t, f.data, s.journeys[-1].n, call)
 
 
 def _of_deal(s: State, f: Fact) -> Share:
@@ -442,16 +433,13 @@ def _of_deal(s: State, f: Fact) -> Share:
 
 
 def _deal_won(s: State, f: Fact) -> None:
+    call = None
     if str(f.at(0)) not in s.shares:  # nobody told of its opening: that stage is implied too (case 25)
         call = _judged(s, f)
         if s.journeys[-1].exited or s.journeys[-1].at < f.d.won:
             reach(s, f, f.d.won)
-        s.shares = {**s.shares, str(f.at(0)): Share(s.journeys[-1].n, f.at(1), f.at(2) or "", f.t, call=call)}
-    share = s.shares[str(f.at(0))]
-    closed = share.closed if share.outcome == WON else f.at(4) or f.t  # won twice is one win (case 35)
-    won = replace(share, amount=f.at(1), currency=f.at(2) or share.currency, outcome=WON, closed=closed)
-    s.shares = {**s.shares, str(f.at(0)): won}
-    j = s.journeys[share.journey - 1]
+    _share(s, f, "share_won", call)
+    j = s.journeys[s.shares[str(f.at(0))].journey - 1]
     if j is not s.journeys[-1]:
         return
     if j.at == LOST:
@@ -462,7 +450,7 @@ def _deal_won(s: State, f: Fact) -> None:
 
 def _deal_lost(s: State, f: Fact) -> None:
     share = _of_deal(s, f)
-    s.shares = {**s.shares, str(f.at(0)): replace(share, outcome=LOST_DEAL, closed=f.t)}
+    _share(s, f, "share_lost")
     _close_if_all_lost(s, f, s.journeys[share.journey - 1], str(f.at(3) or ""))
 
 
@@ -481,7 +469,7 @@ def _deal_reopened(s: State, f: Fact) -> None:
     share = _of_deal(s, f)
     if share.outcome == RUNNING:
         return
-    s.shares = {**s.shares, str(f.at(0)): replace(share, outcome=RUNNING, closed=0)}
+    _share(s, f, "share_reopened")
     j = s.journeys[share.journey - 1]
     won = any(x.outcome == WON for x in s.shares.values() if x.journey == j.n)
     if j is s.journeys[-1] and not won and (j.at == LOST or j.at == f.d.won):
@@ -492,17 +480,12 @@ def _deal_gone(s: State, f: Fact) -> None:
     """Deleted, or no longer this lead's."""
     share = s.shares.get(str(f.at(0)))
     if share is not None:
-        s.shares = {**s.shares, str(f.at(0)): replace(share, outcome=DELETED, closed=f.t)}
+        _share(s, f, "share_gone")
         _close_if_all_lost(s, f, s.journeys[share.journey - 1], "deleted")
 
 
 def _amount(s: State, f: Fact) -> None:
-    share = s.shares.get(str(f.at(0)))
-    if share is not None:
-        s.shares = {
-            **s.shares,
-            str(f.at(0)): replace(share, amount=f.at(1), currency=f.at(2) or share.currency),
-        }
+    _share(s, f, "share_amount")
 
 
 Handler = Callable[[State, Fact], None]

@@ -14,6 +14,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
+import msgspec
+from msgspec.structs import replace
+
 from processors import accounts, attribution, deals, ledger, market, priority
 from processors.compiled import Compiled
 from processors.days import month_of_day
@@ -148,6 +151,35 @@ def stage_names(definitions: Sequence[Compiled]) -> dict[int, str]:
 def of_lead(seen: Seen, scope: Scope, fine: bool = True) -> Contribution:
     """What a lead's row adds. ``fine`` adds what only exact reports need: days, months and distributions."""
     out: Contribution = {}
+    for life in _lives(seen) if seen.past else (seen,):
+        add(out, _of_life(life, scope, fine).items())
+    add(out, attribution.contribution(seen.credit, scope.definitions[-1], fine).items())
+    return out
+
+
+def _lives(seen: Seen) -> Iterator[Seen]:
+    """Whoever was erased here, and who is there now: persons of their own, each with a first journey."""
+    begun = 0
+    for past in seen.past:
+        yield _life(seen, begun, past.journeys)._replace(
+            source=past.source, segment=past.segment, created=past.created, generated=past.generated
+        )
+        begun = past.journeys
+    yield _life(seen, begun, len(seen.journeys))
+
+
+def _life(seen: Seen, begun: int, end: int) -> Seen:
+    journeys = tuple(replace(j, n=j.n - begun) for j in seen.journeys[begun:end])
+    own = {
+        deal: replace(x, journey=x.journey - begun)
+        for deal, x in seen.shares.items()
+        if begun < x.journey <= end
+    }
+    return seen._replace(journeys=journeys, shares=own)
+
+
+def _of_life(seen: Seen, scope: Scope, fine: bool) -> Contribution:
+    out: Contribution = {}
     if not seen.journeys:
         return out
     d = scope.definitions[-1]
@@ -173,7 +205,6 @@ def of_lead(seen: Seen, scope: Scope, fine: bool = True) -> Contribution:
     astray = _astray(seen)
     if astray:
         out["stranded",] = astray
-    add(out, attribution.contribution(seen.credit, d, fine).items())
     return out
 
 
@@ -425,7 +456,20 @@ def of_row(key: str, row: Row, scope: Scope, as_of_ms: int | None = None, fine: 
         return of_deal(deals.fold(ledger.items(row.ledger, row.data), at), scope, fine)
     if key[:1] == "c":
         return accounts.of_customer(accounts.at(key[2:], row, as_of_ms, scope), scope, fine)
-    return of_lead(seen_at(row, as_of_ms, scope), scope, fine)
+    out = of_lead(seen_at(row, as_of_ms, scope), scope, fine)
+    if row.residue and (as_of_ms is None or not forgotten(row, as_of_ms)):
+        move(out, {}, residue(row, fine))
+    return out
+
+
+def residue(row: Row, fine: bool = True) -> Contribution:
+    """What facts that were erased had added."""
+    out: Contribution = {}
+    for text, n in row.residue.items():
+        only_fine, *key = msgspec.json.decode(text)
+        if fine or not only_fine:
+            out[tuple(key)] = n
+    return out
 
 
 def seen_at(row: Row, as_of_ms: int | None, scope: Scope) -> Seen:

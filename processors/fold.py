@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 
-from processors import episodes, handoff, lifecycle, qualify, scoring
+from processors import consent, episodes, forgetting, handoff, lifecycle, qualify, scoring
 from processors.compiled import Compiled
 from processors.events import BACKFILL, FACT, KIND
 from processors.facts import FACTS, Fact
@@ -25,9 +25,9 @@ _ROUNDS = 16
 _SPAM = KIND["spam_reported"]
 #: Facts that only the mirror of the outside world: they neither start a journey nor settle anything.
 _QUIET = frozenset(
-    KIND[name]
-    for name in ("merged", "unmerged", "erased", "discovery_recorded", "objection_raised", "material_shared")
+    KIND[name] for name in ("merged", "unmerged", "discovery_recorded", "objection_raised", "material_shared")
 )
+_ERASED, _CONSENT = KIND["erased"], KIND["consent_changed"]
 
 
 def new_state() -> State:
@@ -42,7 +42,7 @@ def feed(
         while s.due < e[0] >> 22:
             fire(s, scope)
         step(s, e, scope)
-        if snapshot is not None and not s.n % SPACING:
+        if snapshot is not None and (not s.n % SPACING or s.left):
             snapshot(s)
 
 
@@ -71,7 +71,7 @@ def step(s: State, e: Item, scope: Scope) -> None:
         if kind not in _QUIET:
             _fact(s, kind, Fact(t, b, backfill, data, d, scope))
         return
-    if not s.journeys:
+    if not s.journeys or s.left:
         lifecycle.started(s, t, d, backfill)
         qualify.arm(s, d, scope)
     if kind == _SPAM:
@@ -81,7 +81,9 @@ def step(s: State, e: Item, scope: Scope) -> None:
     if s.agents:
         b = scoring.as_classified(s, b, data)
     before = scoring.level(s, t, d) if s.answered else 0
-    moved = scoring.score(s, t, b, data, d)
+    moved = (
+        scoring.score(s, t, b, data, d) if not s.consent or consent.granted(s, consent.PROFILING) else False
+    )
     if d.raises[kind] and scoring.is_hand_raise(b, data, d):
         s.raised = max(s.raised, t)
         moved = True
@@ -95,8 +97,13 @@ def step(s: State, e: Item, scope: Scope) -> None:
 
 
 def _fact(s: State, kind: int, f: Fact) -> None:
+    if kind == _ERASED:
+        forgetting.forget(s, f.t, f.d)
+        return qualify.arm(s, f.d, f.scope)
+    if s.past and forgetting.is_of_the_past(s, kind, f.t, f.data):
+        return qualify.arm(s, f.d, f.scope)
     before = scoring.level(s, f.t, f.d)
-    if not s.journeys:
+    if not s.journeys or (s.left and kind != _CONSENT):
         lifecycle.started(s, f.t, f.d, f.backfill)
     handler = FACTS.get(kind)
     if handler is not None:
@@ -105,6 +112,7 @@ def _fact(s: State, kind: int, f: Fact) -> None:
         qualify.arm(s, f.d, f.scope)
     elif s.due < s.last:
         qualify.arm(s, f.d, f.scope)
+    return None
 
 
 def fire(s: State, scope: Scope) -> None:
@@ -176,14 +184,17 @@ def settled(run: Callable[[], State], scope: Scope) -> State:
     return run()
 
 
-def reference(items: Sequence[Item], now: int, scope: Scope) -> State:
-    """From scratch, the law that every row's head must equal: sort, fold, fire up to ``now``."""
+def reference(items: Sequence[Item], now: int, scope: Scope, base: State | None = None) -> State:
+    """From scratch, the law that every row's head must equal: sort, fold, fire up to ``now``.
+
+    :param base: the state below the first fact, where what was there has been erased.
+    """
     run = sorted(items, key=lambda e: (e[0], e[1]))
-    look_into(scope, lambda: (None, run))
+    look_into(scope, lambda: (base, run))
     due = [e for e in run if e[0] >> 22 <= now]
 
     def once() -> State:
-        s = new_state()
+        s = new_state() if base is None else decode_state(encode(base))
         feed(s, due, scope)
         elapse(s, now, scope)
         return s

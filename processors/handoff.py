@@ -49,7 +49,7 @@ def open_handoff(s: State) -> Handoff | None:
 
 def ticking(s: State) -> Handoff | None:
     """The handoff that has a clock running: the open one, or one that was accepted and waits for its meeting."""
-    if not s.journeys or not s.journeys[-1].handoffs:
+    if not s.journeys or s.left or not s.journeys[-1].handoffs:
         return None
     h = s.journeys[-1].handoffs[-1]
     if h.outcome == OPEN:

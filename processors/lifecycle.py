@@ -16,6 +16,10 @@ def started(s: State, t: int, d: Compiled, backfill: int = 0) -> Journey:
     """The current journey; a subject seen for the first time starts one as anonymous."""
     if not s.journeys:
         s.journeys = (Journey(1, (t << 9 | _flag(backfill) | d.anonymous,), s.generated),)
+    elif s.left:  # somebody was erased here: a new person
+        s.left = False
+        entry = t << 9 | _flag(backfill) | d.anonymous
+        s.journeys = (*s.journeys, _quietly(s, t, Journey(len(s.journeys) + 1, (entry,), s.generated)))
     return s.journeys[-1]
 
 
@@ -26,10 +30,14 @@ def begin(s: State, t: int, d: Compiled, backfill: int = 0, generated: int | Non
         (t << 9 | _flag(backfill) | d.known,),
         s.generated if generated is None else generated,
     )
-    if not s.consent.get("marketing", (True, 0))[0]:
-        j = replace(j, marks=(t << 16 | NURTURE_OFF << 8,))
+    j = _quietly(s, t, j)
     s.journeys = (*s.journeys, j)
     return j
+
+
+def _quietly(s: State, t: int, j: Journey) -> Journey:
+    """The journey, without nurture for who does not want it."""
+    return j if s.consent.get("marketing", (True, 0))[0] else replace(j, marks=(t << 16 | NURTURE_OFF << 8,))
 
 
 def _flag(backfill: int) -> int:

@@ -25,8 +25,8 @@ EXITS = {
 #: Marks: t << 16 | rule << 8 | stage; what was refused, or noted, and by which rule.
 (
     UNQUALIFIED, BACKWARD, NO_OPEN_HANDOFF, UNKNOWN_HANDOFF, ALREADY_ANSWERED, FORMER_OWNER, UNKNOWN_STAGE,
-    INACTIVE_OWNER, RECORDED_ONLY, ENDED, HELD_BACK, NURTURE_OFF, NURTURE_ON,
-) = range(1, 14)  # fmt: skip
+    INACTIVE_OWNER, RECORDED_ONLY, ENDED, HELD_BACK, NURTURE_OFF, NURTURE_ON, GONE, NURTURE_ENDED,
+) = range(1, 16)  # fmt: skip
 RULES = {
     UNQUALIFIED: "fell below the threshold", BACKWARD: "backward moves are refused",
     NO_OPEN_HANDOFF: "no handoff was open", UNKNOWN_HANDOFF: "no such handoff",
@@ -35,6 +35,7 @@ RULES = {
     RECORDED_ONLY: "stages reported from outside are only recorded", ENDED: "the journey has ended",
     HELD_BACK: "no consent to be contacted",
     NURTURE_OFF: "no consent to marketing", NURTURE_ON: "consent to marketing",
+    GONE: "the person was erased", NURTURE_ENDED: "erased",
 }  # fmt: skip
 
 OPEN, ACCEPTED, TURNED_DOWN, LAPSED, WITHDRAWN = range(5)
@@ -48,13 +49,13 @@ OUTCOMES = {
 #: Flags of a handoff.
 (
     SILENT, LATE, RETURNED, HAND_RAISED, FADED, RECLASSIFIED, IMPLICIT, IMPORTED, ESCALATED, UNGROUNDED,
-    SATURATED,
-) = (1 << n for n in range(11))  # fmt: skip
+    SATURATED, FORGOTTEN,
+) = (1 << n for n in range(12))  # fmt: skip
 FLAGS = {
     SILENT: "silent", LATE: "late", RETURNED: "returned", HAND_RAISED: "hand-raise",
     FADED: "below the threshold since", RECLASSIFIED: "ground re-classified", IMPLICIT: "answered by implication",
     IMPORTED: "imported", ESCALATED: "escalated", UNGROUNDED: "ground gone since the answer",
-    SATURATED: "score saturated",
+    SATURATED: "score saturated", FORGOTTEN: "erased",
 }  # fmt: skip
 
 GENERATED = ("marketing", "sales", "partner", "referral", "win_back")
@@ -167,6 +168,18 @@ class Share(Struct, frozen=True, array_like=True, gc=False):
     call: Call | None = None  # as the lead stood just before the opening
 
 
+class Past(Struct, frozen=True, array_like=True, gc=False):
+    """A person who was erased: what their journeys, up to number ``journeys``, are counted under. ``key`` is that of
+    the fact that erased them."""
+
+    key: tuple[int, int]
+    journeys: int
+    source: str | None
+    segment: str
+    created: int
+    generated: int
+
+
 class State(Struct, array_like=True, gc=False):
     """Everything derived, as of the last transition. Between transitions it is constant."""
 
@@ -204,6 +217,15 @@ class State(Struct, array_like=True, gc=False):
     latest: int = 0  # start of a clock, the latest so far
     hours: int = 0  # index of the definition whose holidays count
     saturated: bool = False  # points beyond what a score can hold: the definition is mistaken
+    left: bool = False  # erased, and not come back
+    past: tuple[Past, ...] = ()  # persons who were erased here, oldest first
+    gone: tuple[int, int] = (0, 0)  # key of the last erasure
+    anew: tuple[int, int] = (0, 0)  # scores begin after this key
+
+    @property
+    def lives(self) -> int:
+        """Journeys of persons who were erased: the present one's come after them."""
+        return self.past[-1].journeys if self.past else 0
 
 
 class Minted(Struct, frozen=True, array_like=True, gc=False):
@@ -237,6 +259,14 @@ class Member(Struct, array_like=True, frozen=True):
     epoch: int = 0
 
 
+class Erasure(Struct, array_like=True, frozen=True):
+    """A request to forget what happened up to ``at`` (ms), recorded at ``heard``; ``done``: it is out of the row."""
+
+    at: int
+    heard: int
+    done: bool = False
+
+
 class Row(Struct, array_like=True):
     """One subject. The header comes first; the ledger is an opaque blob until somebody needs it."""
 
@@ -256,10 +286,11 @@ class Row(Struct, array_like=True):
     edge: tuple[int, int] = (0, 0)
     members: dict[str, Member] = {}
     sent: dict[str, int] = {}  # subjects that were told something -> version
-    residue: dict[str, int] = {}
-    floor: int = 0
+    residue: dict[str, int] = {}  # what erased facts add to the figures, see `erasure`
+    floor: int = 0  # the latest instant that is, or is to be, erased
     approximate: bool = False
     touches: list[tuple[int, str, str]] = []  # of a lead, below the horizon: what they earned stays theirs
+    erasures: tuple[Erasure, ...] = ()
 
 
 #: Layouts of stored rows: msgpack as it is, and in an LZ4 block with its size, where that is worth it.

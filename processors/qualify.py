@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from processors import handoff, lifecycle, scoring
+from processors import consent, handoff, lifecycle, scoring
 from processors.compiled import Compiled
 from processors.definition.model import DAY
 from processors.model import (
@@ -50,7 +50,9 @@ def settle_down(s: State, t: int, d: Compiled) -> None:
 
 def is_person(s: State, d: Compiled) -> bool:
     """Anonymous visitors are scored, and handed over only once they are known."""
-    return len(s.journeys) > 1 or any(d.known <= x & CODE < REJECTED for x in s.journeys[-1].entries)
+    return len(s.journeys) - s.lives > 1 or any(
+        d.known <= x & CODE < REJECTED for x in s.journeys[-1].entries
+    )
 
 
 def _downwards(s: State, t: int, points: int, d: Compiled) -> bool:
@@ -99,8 +101,7 @@ def _qualify(s: State, t: int, backfill: int, d: Compiled, scope: Scope) -> None
 
 def call(s: State, t: int, backfill: int, d: Compiled, scope: Scope) -> None:
     """Hand over, unless the person said that sales must not contact them."""
-    granted, _ = s.consent.get("sales_contact", (True, 0))
-    if not granted:
+    if not consent.granted(s, consent.SALES_CONTACT):
         lifecycle.mark(s, t, HELD_BACK, d.mql)
         return
     raised = scoring.raised(s, t, d)
@@ -118,7 +119,8 @@ def _goes_on(j: Journey, t: int, raised: bool, d: Compiled) -> bool:
 def admitting_rule(s: State, t: int, d: Compiled) -> str:
     """The engagement rule that contributes most, or the hand-raise where only that let the lead through."""
     th = d.source.thresholds
-    if scoring.raised(s, t, d) and not (s.fit >= th.fit_min and scoring.level(s, t, d) >= th.up):
+    by_score = s.fit >= th.fit_min and scoring.level(s, t, d) >= th.up
+    if scoring.raised(s, t, d) and not (by_score and consent.granted(s, consent.PROFILING)):
         return "hand-raise"
     day = d.days.day(t)
     best, most = "", 0

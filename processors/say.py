@@ -20,10 +20,12 @@ from processors.model import (
     ESCALATED,
     EXITS,
     FLAGS,
+    FORGOTTEN,
     IMPLIED,
     LAPSED,
     LATE,
     NEVER,
+    NURTURE_ENDED,
     NURTURE_OFF,
     NURTURE_ON,
     OPEN,
@@ -48,6 +50,7 @@ STAGE_CHANGES, HANDOFFS, SLA, NURTURE, HANDOVERS, RESTATEMENTS = range(6)
 RECORD_OF = ("stage_change", "handoff", "sla", "nurture", "handover", "restatement")
 
 Key = tuple[Any, ...]
+_ON_NURTURE = frozenset((NURTURE_OFF, NURTURE_ON, NURTURE_ENDED))
 
 
 class Output(NamedTuple):
@@ -82,12 +85,10 @@ def decisions(journeys: tuple[Journey, ...]) -> dict[Key, tuple[Any, ...]]:
         for x in j.marks:
             rule, code = x >> 8 & 255, x & 255
             nth[x & 0xFFFF] = k = nth.get(x & 0xFFFF, 0) + 1
-            if rule in (NURTURE_OFF, NURTURE_ON):
-                out[NURTURE, "stopped" if rule == NURTURE_OFF else "resumed", "", j.n, k] = (
-                    x >> 16,
-                    j.n,
-                    RULES[rule],
-                )
+            if rule in _ON_NURTURE:
+                name = ("erased",) if rule == NURTURE_ENDED else ()
+                kind = "resumed" if rule == NURTURE_ON else "stopped"
+                out[NURTURE, kind, "", j.n, k, *name] = (x >> 16, j.n, RULES[rule])
                 continue
             kind = "unqualified" if rule == UNQUALIFIED else "refused"
             out[STAGE_CHANGES, kind, j.n, code, k, rule] = (x >> 16,)
@@ -112,7 +113,7 @@ def _told(j: Journey, h: Handoff, out: dict[Key, tuple[Any, ...]]) -> None:
     elif h.outcome != OPEN:
         out[HANDOFFS, "answered", *name] = (h.ended, h.outcome, h.reason, h.notes, breached(h), h.returned)
     if h.news and not h.flags & SILENT:
-        out[HANDOFFS, "context_updated", *name] = (h.trigger, h.news)
+        out[HANDOFFS, "context_updated", *name] = (h.trigger, h.news, h.flags & FORGOTTEN)
     if h.flags & SILENT:
         return
     clocks = (
@@ -156,8 +157,8 @@ def _back_to_marketing(j: Journey, h: Handoff) -> tuple[int, str]:
         return 0, ""
     if any(x >> 9 <= at and x & CODE == DISQUALIFIED for x in j.entries):
         return 0, ""
-    consent = [x >> 8 & 255 for x in j.marks if x >> 16 <= at and x >> 8 & 255 in (NURTURE_OFF, NURTURE_ON)]
-    return (0, "") if consent and consent[-1] == NURTURE_OFF else (at, why)
+    said = [x >> 8 & 255 for x in j.marks if x >> 16 <= at and x >> 8 & 255 in _ON_NURTURE]
+    return (0, "") if said and said[-1] != NURTURE_ON else (at, why)
 
 
 def difference(row: Row, said: tuple[Journey, ...], out: list[Output], now: int, scope: Scope) -> None:
@@ -314,14 +315,13 @@ def _handoff(
         "outcome": "withdrawn" if kind == "withdrawn" else OUTCOMES[h.outcome] or None,
         "outcome_at": (h.ended or now) if kind == "withdrawn" else h.ended or None,
         "reason_code": h.reason or None,
-        "notes": h.notes or None,
+        "notes": h.notes or None if record["op"] != "withdrawn" else None,
         "breached": breached(h),
         "late": bool(h.flags & LATE),
         "returned": bool(h.returned),
         "silent": bool(h.flags & SILENT),
-        "flags": [name for bit, name in FLAGS.items() if h.flags & bit]
-        + ["unsigned definition"] * scope.definitions[h.definition].source.unsigned,
+        "flags": [name for bit, name in FLAGS.items() if h.flags & bit],
         "context": context.of(row, j, h, now, scope)
-        if kind in ("made", "context_updated", "historical")
+        if kind in ("made", "context_updated", "historical") and not h.flags & FORGOTTEN
         else None,
     }

@@ -160,6 +160,8 @@ def meets(s: State, t: int, points: int, d: Compiled) -> bool:
     th = d.source.thresholds
     if s.barred or not gates_open(s, d):
         return False
+    if not s.consent.get("profiling", (True, 0))[0]:
+        return raised(s, t, d)
     return (s.fit >= th.fit_min and points >= th.up) or (s.fit >= th.fit_min_hand_raise and raised(s, t, d))
 
 
@@ -220,14 +222,16 @@ def rescore(s: State, scope: Scope, d: Compiled, *, including: bool = True) -> N
     """Score what the ledger still has again, up to the newest event (``including`` it or not): under another
     definition, or after a re-classification. Below the horizon the old scores stand, by the names of their rules."""
     base, items = scope.history()
-    s.acc, s.once, s.raised = inherited(base, scope.definitions, d)
-    upto = (s.a, s.b)
+    s.acc, s.once, s.raised = inherited(s, base, scope.definitions, d)
+    upto, anew, gone = (s.a, s.b), s.anew, s.gone
+    scores = s.consent.get("profiling", (True, 0))[0]
     for a, said, _, data in items:
         if (a, said) > upto or (not including and (a, said) == upto):
             break
-        if said >> 8 & 255 < FACT:
+        if said >> 8 & 255 < FACT and (a, said) > gone:
             b = as_classified(s, said, data) if s.agents else said
-            score(s, a >> 22, b, data, d)
+            if scores and (a, said) > anew:
+                score(s, a >> 22, b, data, d)
             if is_hand_raise(b, data, d):
                 s.raised = max(s.raised, a >> 22)
     s.fit = fit_of(s.attributes, d)
@@ -235,11 +239,14 @@ def rescore(s: State, scope: Scope, d: Compiled, *, including: bool = True) -> N
 
 
 def inherited(
-    base: State | None, definitions: tuple[Compiled, ...], d: Compiled
+    s: State, base: State | None, definitions: tuple[Compiled, ...], d: Compiled
 ) -> tuple[dict[int, list[int]], int, int]:
-    """Points, once-only rules and last hand-raise below the horizon, for the rules of ``d``."""
+    """Points, once-only rules and last hand-raise below the horizon, for the rules of ``d``; as far as they still
+    count for ``s``."""
     if base is None:
         return {}, 0, 0
+    if base.anew != s.anew:
+        return {}, 0, base.raised if base.gone == s.gone else 0
     old = definitions[base.definition]
     if old is d:
         return {k: list(v) for k, v in base.acc.items()}, base.once, base.raised

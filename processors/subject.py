@@ -10,13 +10,13 @@ from typing import NamedTuple
 
 from msgspec import Struct
 
-from processors import ledger, say, scoring
+from processors import erasure, ledger, say, scoring
 from processors.attribution import Credit, Touch, of_lead, touches
 from processors.compiled import Compiled
 from processors.events import FACT, NATURAL, PAYLOAD, Event, both_names
 from processors.fold import SPACING, elapse, feed, fire, look_into, new_state, settled, step
 from processors.ledger import WIDTH, Item
-from processors.model import NEVER, WON, Journey, Member, Row, Share, State, decode_state, encode
+from processors.model import NEVER, WON, Journey, Member, Past, Row, Share, State, decode_state, encode
 from processors.say import Output
 from processors.scope import Scope
 
@@ -25,6 +25,8 @@ HORIZON_MS, ENTRIES = 400 * 86_400_000, 512
 #: Touches below them that are kept for attribution.
 TOUCHES = 256
 
+
+_ERASED = erasure.ERASED << 8
 
 #: Where a fact stands in the total order.
 _Key = tuple[int, int]
@@ -59,6 +61,7 @@ class Seen(NamedTuple):
     created: int
     generated: int
     credit: tuple[Credit, ...] = ()
+    past: tuple[Past, ...] = ()
 
 
 class Result(Struct):
@@ -75,7 +78,7 @@ class Result(Struct):
 
 
 def seen(s: State, credit: tuple[Credit, ...] = ()) -> Seen:
-    return Seen(s.journeys, s.shares, s.source, s.segment, s.created, s.generated, credit)
+    return Seen(s.journeys, s.shares, s.source, s.segment, s.created, s.generated, credit, s.past)
 
 
 def credit_of(row: Row, s: State, scope: Scope) -> tuple[Credit, ...]:
@@ -84,6 +87,8 @@ def credit_of(row: Row, s: State, scope: Scope) -> tuple[Credit, ...]:
         return ()
     items = [e for e in effective(row, whole=True) if (e[0], e[1]) <= (s.a, s.b)]
     kept = [Touch(*x) for x in row.touches]
+    if s.past:
+        return erasure.credits_of(row, s, items, scope.definitions[-1], kept)
     return of_lead(items, s.journeys, s.shares, scope.definitions[-1], kept)
 
 
@@ -92,7 +97,14 @@ def _refunded(members: dict[str, Member]) -> bool:
 
 
 def base_of(row: Row) -> State | None:
-    return decode_state(row.base) if row.base else None
+    if not row.base:
+        return None
+    s = decode_state(row.base)
+    if s.past and row.members:
+        told: list[Item] = []
+        _gather(row.members, told)
+        return erasure.with_shares_of(s, erasure.placed(told, row.erasures))
+    return s
 
 
 def effective(row: Row, whole: bool = False) -> list[Item]:
@@ -101,7 +113,12 @@ def effective(row: Row, whole: bool = False) -> list[Item]:
     if not row.members:
         return own
     found: list[Item] = list(own)
-    _gather(row.members, found)
+    if row.erasures:
+        told: list[Item] = []
+        _gather(row.members, told)
+        found += erasure.placed(told, row.erasures)
+    else:
+        _gather(row.members, found)
     base = base_of(row)
     above = (base.a, base.b) if base is not None and not whole else (0, 0)
     ids: set[int] = set()
@@ -144,6 +161,11 @@ def process(
     scope.said = row.minted
     for e in sorted(events, key=_order) if len(events) > 1 else events:
         stale = _earlier(stale, _take(row, e, now, scope, out, stale is None))
+        if e.b & 0xFF00 == _ERASED:
+            again, n = erasure.requested(row, e.b)
+            stale = _earlier(stale, again)
+            if n:
+                out.count("erased", n)
     for told in messages:
         stale = _earlier(stale, _receive(row, told))
     if stale is not None:
@@ -179,7 +201,7 @@ def _take(row: Row, e: Event, now: int, scope: Scope, out: Result, folding: bool
     head = row.head
     a, b = e.a, e.b
     t = a >> 22
-    if t <= row.floor:
+    if t <= row.floor and erasure.is_refused(row, t, ledger.recorded_at(a, e.c)):
         out.count("erased")
         return None
     at = ledger.find(row.ledger, b)
@@ -337,7 +359,7 @@ def _compact(row: Row, d: Compiled) -> None:
     """Drop the oldest records up to a snapshot, which becomes the base: so it is a function of the set."""
     if len(row.ledger) > ENTRIES * WIDTH:
         _thin(row, d)
-    if any(m.alias for m in row.members.values()) or not row.snapshots:
+    if any(m.alias for m in row.members.values()) or not row.snapshots or erasure.pending(row):
         return  # unmerge could not take a base apart again
     head, n = row.head, len(row.ledger) // WIDTH
     old = 0

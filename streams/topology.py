@@ -15,7 +15,7 @@ from logging import getLogger
 import msgspec
 from aiokafka.partitioner import murmur2
 
-from processors import accounts, deals, figures, ledger, market, subject
+from processors import accounts, deals, figures, ledger, market, purge, subject
 from processors.compiled import Compiled, compile_definition
 from processors.definition.model import Definition
 from processors.events import Event, from_envelope
@@ -249,8 +249,7 @@ class LeadTopology:
             )
         if key[:1] == b"c":
             return accounts.of_customer(accounts.at(scope.subject[2:], row, None, scope), scope, fine=False)
-        credit = subject.credit_of(row, row.head, scope)
-        return figures.of_lead(subject.seen(row.head, credit), scope, fine=False)
+        return figures.of_row(scope.subject, row, scope, None, fine=False)
 
     def totals(self) -> Contribution:
         """Totals over the partitions that this worker owns."""
@@ -435,6 +434,8 @@ class _Batch:
                 )
         else:
             result = subject.process(row, events, self.now, scope, told, self.live)
+            if row.floor:
+                purge.settle(row, scope, self.live)
             if result.moved is not None:
                 before, after = result.moved
                 move = figures.of_lead(before, scope, False), figures.of_lead(after, scope, False)

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from processors import figures, say
-from processors.fold import look_into, reference
+from processors.fold import reference
 from processors.model import Member, Row, State, load
 from processors.report import report
-from processors.subject import effective
+from processors.subject import base_of, effective
 from streams.cli.figures import plain_values
 from streams.dead_letters import PREFIX
 from streams.driver import Driver
@@ -104,10 +104,8 @@ def _facts_of(member: Member | None) -> object:
 def from_scratch(key: str, row: Row, oracle: Oracle) -> State:
     """The facts of a row folded once, in order, given what was said."""
     scope = oracle.topology.scope(key.encode())
-    facts = effective(row)
-    look_into(scope, lambda: (None, facts))
     scope.said = row.minted
-    return reference(facts, oracle.driver.now_ms, scope)
+    return reference(effective(row), oracle.driver.now_ms, scope, base_of(row) if row.floor else None)
 
 
 def compare_said(found: Mapping[str, Row], heard: Subscriber) -> int:

@@ -27,8 +27,7 @@ def said(type_: str, at: int, **payload: Any) -> Envelope:
 
 def published(version: int, at: int, *, more: str = "", name: str = "ours", **payload: Any) -> Envelope:
     text = f'name = "{name}"\nversion = {version}\n{more}'
-    given = {"signed_by": ["marketing", "sales"]} | payload
-    return said("definition_published", at, toml=text, name=name, version=version, **given)
+    return said("definition_published", at, toml=text, name=name, version=version, **payload)
 
 
 def owner(name: str, at: int, team: str = "sales", *, active: bool = True, **more: Any) -> Envelope:

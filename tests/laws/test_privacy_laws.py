@@ -1,0 +1,166 @@
+"""Erasure keeps totals, in any delivery; what it leaves in a row is what a fold of all that counts leads to."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from processors import attribution
+from processors.ledger import recorded_at
+from processors.model import EXITS, OPEN, Row, encode
+from tests.judge import KEY, TIMELINE, played, same, well_said
+from tests.strategies import END, SEEDS, Sent, deals, histories, moments, sent
+from tests.world import LAWS, World, cut, handoffs
+
+LEADS = ("lead-1", "lead-2")
+_LAGS = st.sampled_from([0, 0, 1500, 5 * 3_600_000, 3 * 86_400_000])
+
+
+@st.composite
+def requests(draw: st.DrawFn, leads: tuple[str, ...] = ("lead-1",), most: int = 2) -> list[Sent]:
+    """One or more erasures, some recorded long after the instant up to which they erase."""
+    out = []
+    for n in range(draw(st.integers(1, most))):
+        t = draw(moments())
+        subject = {"lead_id": draw(st.sampled_from(leads))}
+        body = {"request_id": f"r-{n}"}
+        out.append(sent("erased", t, 700 + n, body, subject=subject, recorded_at=t + draw(_LAGS)))
+    return out
+
+
+def _heard(x: Sent) -> int:
+    return recorded_at(x.event.a, x.event.c)
+
+
+def counting(history: list[Sent]) -> list[Sent]:
+    """Without what was recorded after a request of the time that it erases."""
+    asked = [x for x in history if x.wire["type"] == "erased"]
+    return [
+        x
+        for x in history
+        if not any(x.event.subject == y.event.subject and x.t <= y.t and _heard(x) > _heard(y) for y in asked)
+    ]
+
+
+def erased_up_to(row: Row) -> int:
+    return max((x.at for x in row.erasures if x.done), default=0)
+
+
+def forgotten(row: Row) -> bool:
+    """No fact, snapshot or touch of the time before an erasure is there."""
+    key = row.head.gone
+    first = int.from_bytes(row.ledger[:8], "big") if row.ledger else key[0] + 1
+    return first > key[0] and not row.touches and all(x[:2] > key for x in row.snapshots)
+
+
+@given(histories(lagged=True), requests(), SEEDS)
+def test_a_past_with_erasures_ends_the_same_in_any_delivery(
+    history: list[Sent], asked: list[Sent], seed: int
+) -> None:
+    rng = random.Random(seed)
+    whole = [*history, *asked]
+    ends = []
+    for _ in range(2):
+        delivery = whole + rng.choices(whole, k=rng.randint(0, len(whole)))
+        rng.shuffle(delivery)
+        w = played(delivery, rng.randrange(2**32), TIMELINE)
+        row = w.row(KEY)
+        same(w, counting(whole))
+        well_said(w)
+        assert forgotten(row)
+        ends.append((encode(row.head), encode(row.minted), row.base, row.residue, w.totals))
+    assert ends[0] == ends[1]
+
+
+@given(histories(lagged=True), requests(), SEEDS)
+def test_live_in_the_order_of_recording_and_once_more(
+    history: list[Sent], asked: list[Sent], seed: int
+) -> None:
+    whole = sorted([*history, *asked], key=lambda x: (_heard(x), x.wire["type"] == "erased", x.offset))
+    # A fact that another system tells again after the erasure is a new one: the identity of the first is gone.
+    names = [x.event.b >> 16 for x in whole]
+    whole = [x for n, x in enumerate(whole) if names[n] not in names[:n]]
+    w = played(whole, seed, live=True)
+    same(w, counting(whole))
+    well_said(w)
+    row = w.row(KEY)
+    assert forgotten(row)
+    said = len(w.outputs)
+    w.batch([x.event for x in whole if x.t <= erased_up_to(row)], END)
+    assert len(w.outputs) == said
+    assert encode(w.row(KEY).head) == encode(row.head)
+
+
+@given(histories(lagged=True), SEEDS)
+def test_erasure_keeps_totals(history: list[Sent], seed: int) -> None:
+    """What was entered, answered, won and earned does not move; what was open is withdrawn, and left as erased."""
+    w = played(history, seed)
+    before = dict(w.totals)
+    was_open = any(h.outcome == OPEN for h in handoffs(w.row(KEY).head)) if KEY in w.stored else False
+    w.batch([sent("erased", END, 700, {"request_id": "r"}).event], END)
+    after = w.totals
+    assert after == w.summed()
+    moved = {k for k in before.keys() | after.keys() if before.get(k, 0) != after.get(k, 0)}
+    leaving = {"balance", "left", "left_on", "stay_on", "entered", "entered_on"}
+    calls = {"handoff", "handoff_on", "sla", "sla_on", "untouched", "untouched_on", "delay_open_on"}
+    assert {k[0] for k in moved} <= leaving | (calls if was_open else set())
+    assert all(k[1] in EXITS for k in moved if k[0] in ("entered", "entered_on"))
+    for name in leaving - {"stay_on"}:
+        rise = sum(n for k, n in after.items() if k[0] == name) - sum(
+            n for k, n in before.items() if k[0] == name
+        )
+        assert rise in ((0, 1) if name != "balance" else (0,))
+
+
+@given(histories(leads=LEADS, most=8, lagged=True), deals(leads=LEADS), requests(LEADS), SEEDS)
+def test_deals_of_erased_leads_end_the_same_and_credit_is_what_was_booked(
+    history: list[Sent], traded: list[Sent], asked: list[Sent], seed: int
+) -> None:
+    rng = random.Random(seed)
+    ends = []
+    for _ in range(2):
+        w = World(LAWS, now=0, rng=rng)
+        delivery = [*history, *traded, *asked]
+        rng.shuffle(delivery)
+        for batch in cut(delivery, rng):
+            w.batch([x.event for x in batch], END, live=False)
+            w.deliver(live=False, some=True)
+        w.deliver(live=False)
+        w.speak(END)
+        _sound(w)
+        for x in rng.sample(asked, 1):  # the deals go on
+            w.batch([_again(x, END).event], END)
+            for late in rng.sample(traded, min(len(traded), 2)):
+                w.batch([_again(late, END).event], END)
+                w.deliver()
+                _sound(w)
+        ends.append({k: encode(w.row(k).head) for k in w.stored if k.startswith("l:")})
+        rng.seed(seed)
+    assert len(ends) == 2
+
+
+def _again(x: Sent, t: int) -> Sent:
+    wire: dict[str, Any] = x.wire
+    return sent(
+        wire["type"],
+        t,
+        x.offset + 5000,
+        wire["payload"],
+        topic=x.topic,
+        subject=wire["subject"],
+        recorded_at=t,
+    )
+
+
+def _sound(w: World) -> None:
+    assert w.totals == w.summed()
+    booked = sum(n for k, n in w.totals.items() if k[:2] == ("deal_amount_on", "won"))
+    for model in {k[1] for k in w.totals if k[0] == "attributed_on"}:
+        assert sum(n for k, n in w.totals.items() if k[:2] == ("attributed_on", model)) == booked
+    assert attribution.UNATTRIBUTED
+    for key in w.stored:
+        if key.startswith("l:"):
+            well_said(w, key)
