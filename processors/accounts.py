@@ -24,8 +24,8 @@ from processors.say import HANDOVERS, Output
 from processors.scope import Scope
 from processors.subject import Result, Told, effective, met_again
 
-#: Labels of what accounts add to the figures. Those that end in ``_on`` are for exact reports. Amounts are never
-#: negative, in minor units of ``currency``: the kind says which way they count (`attribution.SIGN`).
+#: Labels of what accounts add to the figures. Those that end in ``_on`` are for exact reports, but for the two that
+#: rates put a price on: ``booked_on`` and ``paid_on``. Amounts are never negative, in minor units of ``currency``: the kind says which way they count (`attribution.SIGN`).
 COLUMNS: dict[str, tuple[str, ...]] = {
     "customer": ("customer_status",),
     "churned": ("reason",),
@@ -194,8 +194,10 @@ def of_customer(customer: Customer | None, scope: Scope, fine: bool = True) -> d
         put("churned", reason or EMPTY)
     for x in customer.bookings:
         put("booked", x.kind, x.currency or EMPTY, n=x.amount)
+        put("booked_on", *_money(x), d.days.day(x.t), n=x.amount)
     for x in customer.paid:
         put("paid", x.currency or EMPTY, n=x.amount)
+        put("paid_on", x.currency or EMPTY, d.days.day(x.t), n=x.amount)
     if fine:
         _dated(customer, d, put)
     unearned = [x for x in customer.bookings if x.kind != "refunded"]
@@ -215,10 +217,7 @@ def _dated(customer: Customer, d: Compiled, put: Any) -> None:
     for t, reason in customer.churns:
         put("churned_on", reason or EMPTY, day(t))
     for x in customer.bookings:
-        put("booked_on", *_money(x), day(x.t), n=x.amount)
         put("bookings_on", *_money(x), day(x.t))
-    for x in customer.paid:
-        put("paid_on", x.currency or EMPTY, day(x.t), n=x.amount)
     for won, accepted in customer.takeovers:
         put("takeover_on", day(accepted), day(accepted) - day(won))
     for started, completed in customer.onboardings:

@@ -30,6 +30,7 @@ EMPTY = "(empty)"
 COLUMNS: dict[str, tuple[str, ...]] = {
     "attributed": ("model", "channel", "currency"),
     "attributed_on": ("model", "channel", "campaign", "kind", "currency", "day"),
+    "credited_on": ("model", "channel", "campaign", "day"),
 }
 #: What is booked, and whether it adds to revenue or takes from it.
 SIGN = {"won": 1, "renewed": 1, "upsell": 1, "cross_sell": 1, "contracted": -1, "refunded": -1}
@@ -72,6 +73,7 @@ class Credit(NamedTuple):
     currency: str
     t: int
     amount: int
+    touches: int = 0  # how many of them share in what was won
 
 
 # Touches ---------------------------------------------------------------------------------------------------------
@@ -149,6 +151,11 @@ def _told(kind: int, data: Any) -> dict[str, str]:
         given = {str(k).removeprefix("utm_"): str(v) for k, v in utm.items() if v is not None}
         out |= {f"utm_{k}": given[k] for k in ("source", "medium", "campaign") if given.get(k)}
     return out
+
+
+def channel_of(source: str, d: Compiled) -> str:
+    """The channel of leads that came from a source, as it names that of a first visit that says nothing of itself."""
+    return (source != EMPTY and _named({"source": source}, d)) or d.source.default_channel
 
 
 def _named(values: dict[str, str], d: Compiled) -> str:
@@ -278,12 +285,22 @@ def _credits(part: _Part, what: tuple[str, str, str, int], before: int, after: i
     model, seen, w = part
     kind, deal, currency, t = what
     earned: dict[tuple[str, str], int] = {}
+    touched: dict[tuple[str, str], int] = {}
     if seen:
+        if kind == "won":
+            for touch, share in zip(seen, w, strict=True):
+                if share:
+                    who = (touch.channel, touch.campaign)
+                    touched[who] = touched.get(who, 0) + 1
         for touch, old, new in zip(seen, shares_of(before, w), shares_of(after, w), strict=True):
             earned[touch.channel, touch.campaign] = earned.get((touch.channel, touch.campaign), 0) + new - old
     else:
         earned[UNATTRIBUTED, ""] = after - before
-    return [Credit(model, kind, deal, *who, currency, t, n) for who, n in earned.items() if n]
+    return [
+        Credit(model, kind, deal, *who, currency, t, n, touched.get(who, 0))
+        for who, n in earned.items()
+        if n or who in touched
+    ]
 
 
 def shares_of(amount: int, w: Sequence[int]) -> list[int]:
@@ -327,6 +344,8 @@ def contribution(earned: Iterable[Credit], d: Compiled, fine: bool = True) -> di
             day = d.days.day(x.t)
             key = ("attributed_on", x.model, x.channel, x.campaign or EMPTY, x.kind, x.currency or EMPTY, day)
             out[key] = out.get(key, 0) + x.amount
+            key = ("credited_on", x.model, x.channel, x.campaign or EMPTY, day)
+            out[key] = out.get(key, 0) + x.touches
     return {k: n for k, n in out.items() if n}
 
 
@@ -360,8 +379,9 @@ def priced(
         factor = rate * Fraction(10) ** (minor_digits(base) - minor_digits(currency))
         exact = [n * factor for _, _, n in members]
         for (channel, campaign, _), n in zip(members, apportioned(exact), strict=True):
-            if n:
-                out[model, channel, campaign, kind, day] = n
+            if n:  # other currencies may have been booked on the same day
+                own = (model, channel, campaign, kind, day)
+                out[own] = out.get(own, 0) + n
     return out, bare
 
 

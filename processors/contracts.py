@@ -14,7 +14,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from processors.compiled import Compiled
-from processors.days import civil, day_number
+from processors.days import civil, day_number, day_of_text
 from processors.events import BACKFILL
 from processors.ledger import Item, recorded_at
 from processors.model import NEVER
@@ -97,7 +97,7 @@ class Contracts:
         """:returns: whether that renewed a contract."""
         contract, amount, currency = str(p["contract_id"]), p["amount"], p["currency"]
         run = self.terms.setdefault(contract, [])
-        starts, ends = _day(p["starts"]), _day(p["ends"])
+        starts, ends = day_of_text(p["starts"]), day_of_text(p["ends"])
         new = self._term((contract, len(run) + 1), (starts, ends), (amount, currency), p["notice_days"], e)
         self.signed = contract
         last = run[-1] if run else None
@@ -172,11 +172,6 @@ class Contracts:
 def sign_of(change: str) -> int:
     """Whether a change of `CHANGES` adds to what the contracts are worth, or takes from it."""
     return 1 if change in _RISE else -1
-
-
-def _day(text: str) -> int:
-    year, month, day = map(int, text.split("-"))
-    return day_number(year, month, day)
 
 
 def _prolonged(starts: int, ends: int) -> int:

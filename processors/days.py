@@ -32,6 +32,12 @@ def day_number(year: int, month: int, day: int) -> int:
     return era * 146_097 + yoe * 365 + yoe // 4 - yoe // 100 + doy - 719_468
 
 
+def day_of_text(text: str) -> int:
+    """Of a date that has been checked, ``2026-01-31`` with or without a time behind it."""
+    year, month, day = map(int, text[:10].split("-"))
+    return day_number(year, month, day)
+
+
 def civil(day: int) -> tuple[int, int, int]:
     """Year, month and day of the month: the inverse of `day_number`."""
     day += 719_468
@@ -54,6 +60,15 @@ def month_of_day(day: int) -> int:
 def first_of_month(month: int) -> int:
     """The day a month begins on."""
     return day_number(month // 12, month % 12 + 1, 1)
+
+
+def months_before(day: int, months: int) -> int:
+    """The first day of so many months that end with ``day``: whole calendar months if it is the last of one."""
+    month = month_of_day(day)
+    if month_of_day(day + 1) != month:
+        return first_of_month(month + 1 - months)
+    begin = first_of_month(month - months)
+    return begin + min(day - first_of_month(month), first_of_month(month - months + 1) - begin - 1) + 1
 
 
 def iso(day: int) -> str:

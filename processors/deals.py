@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from fractions import Fraction
-from typing import Any
+from typing import Any, NamedTuple
 
 from msgspec import Struct
 
 from processors import ledger
 from processors.customers import Part, account_share
+from processors.days import day_of_text
 from processors.events import KIND, NAME, PAYLOAD, Event, identity, view
 from processors.ledger import Item
 from processors.model import DELETED, LOST_DEAL, NEVER, ON_HOLD, RUNNING, WON, Member, Row
@@ -25,6 +26,23 @@ _SHARE_OF = {
     "opened": "share_opened", "amount_changed": "share_amount", "won": "share_won", "lost": "share_lost",
     "deal_reopened": "share_reopened", "deleted": "share_gone",
 }  # fmt: skip
+
+
+class Stand(NamedTuple):
+    """How a deal stood from ``t`` (epoch ms) on, as it was known then.
+
+    :param ppm: probability per million, -1 where nobody gave one.
+    :param closes: the day (since 1970-01-01) on which it is expected to close, 0 where nobody gave one.
+    :param closed: the booking instant, epoch ms; 0: it has not closed.
+    """
+
+    t: int
+    status: int
+    amount: int
+    currency: str
+    ppm: int = -1
+    closes: int = 0
+    closed: int = 0
 
 
 class Deal(Struct, frozen=True):
@@ -42,6 +60,7 @@ class Deal(Struct, frozen=True):
     probability_ppm: int = 0
     reopened: int = 0
     leads: tuple[tuple[str, int, int], ...] = ()  # (lead, weight numerator, weight denominator)
+    course: tuple[Stand, ...] = ()
 
 
 def _weight(value: Any) -> Fraction | None:
@@ -73,8 +92,25 @@ class _Walk:
         #: a, b, c, name, amount, currency, reason, closed at
         self.steps: list[tuple[int, int, int, str, int, str, str, int]] = []
         self.former: dict[str, tuple[int, int, int]] = {}
+        self.course: list[Stand] = []
+        self.closes = 0
 
     def take(self, e: Item) -> None:
+        self._take(e)
+        self._stand(e[0] >> 22)
+
+    def _stand(self, t: int) -> None:
+        v = self.values
+        now = Stand(
+            t, v["status"], v.get("amount", 0), v.get("currency", ""), v.get("probability_ppm", -1), self.closes,
+            v.get("closed", 0),
+        )  # fmt: skip
+        if self.course and self.course[-1].t == t:  # of one instant the last word counts
+            self.course.pop()
+        if not self.course or self.course[-1][1:] != now[1:]:
+            self.course.append(now)
+
+    def _take(self, e: Item) -> None:
         a, b, c, data = e
         kind, t = b >> 8 & 255, a >> 22
         name, p, v = NAME.get(kind, ""), view(kind, data), self.values
@@ -85,6 +121,8 @@ class _Walk:
             self._opened(p)
         elif name == "amount_changed":
             self._amount(p)
+        elif name == "close_date_changed":
+            self.closes = day_of_text(str(p.get("date")))
         elif name == "stage_changed":
             name = self._stage(p, t)
         else:
@@ -165,7 +203,7 @@ class _Walk:
             self.values["probability_ppm"] = max(0, min(1_000_000, round(found * 1_000_000)))
 
     def deal(self) -> Deal:
-        return Deal(**self.values, leads=_normal(self.leads) if self.leads else ())
+        return Deal(**self.values, leads=_normal(self.leads) if self.leads else (), course=tuple(self.course))
 
 
 def fold(items: Sequence[Item], now: int) -> Deal | None:

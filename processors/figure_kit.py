@@ -18,6 +18,9 @@ from processors.totals import Labels, Number, Sel, Totals, statistics
 Line = tuple[Labels, Number, dict[str, int], str]
 Make = Callable[[Totals, Labels], Iterable[Line]]
 LEAD = ("source", "segment")
+MINOR_UNITS = "minor units"
+#: Unit of what is told in the base currency of the definition; a `Value` names the currency.
+BASE_UNITS = "minor units of the base currency"
 CALL = ("source", "segment", "team", "owner", "rule")
 
 
@@ -62,7 +65,7 @@ def figure(
     adds: bool | None = None,
 ) -> Figure:
     """:param adds: left out: whatever is no ratio and no duration."""
-    adding = unit not in ("ratio", "days", "s") if adds is None else adds
+    adding = unit not in ("ratio", "days", "s", "months", "times") if adds is None else adds
     return Figure(
         name=name,
         group=group,

@@ -11,7 +11,7 @@ shorter ones in bins of at most 1 % relative error. Days are calendar days of th
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from itertools import pairwise
+from itertools import pairwise, zip_longest
 from typing import Any
 
 import msgspec
@@ -33,9 +33,11 @@ from processors.model import (
     IMPLIED,
     LOST,
     LOST_DEAL,
+    ON_HOLD,
     OPEN,
     OUTCOMES,
     REJECTED,
+    RUNNING,
     SILENT,
     TURNED_DOWN,
     WITHDRAWN,
@@ -43,6 +45,7 @@ from processors.model import (
     Handoff,
     Journey,
     Row,
+    Share,
     State,
     decode_state,
     encode,
@@ -66,8 +69,8 @@ CLOCK_STATES = ("open", "met", "breached", "dropped")
 
 _LEAD = ("source", "segment")
 _CALL = ("source", "segment", "team", "owner", "rule")
-#: Labels of each count, in the order of its keys. Those that end in ``_on`` say the day, for periods; the
-#: worker's metrics do without them.
+#: Labels of each count, in the order of its keys. Those that end in ``_on`` say the day, for periods; of them the
+#: worker's metrics have only those that put a price on something: ``deal_amount_on``, ``booked_on``, ``paid_on``.
 COLUMNS: dict[str, tuple[str, ...]] = (
     {
         "persons": _LEAD,
@@ -86,6 +89,8 @@ COLUMNS: dict[str, tuple[str, ...]] = (
         "stranded": (),
         "deal": ("status",),
         "deal_amount": ("status", "currency"),
+        "deal_open_amount": ("status", "currency"),
+        "deal_weighted": ("currency",),
         "deal_without_lead": ("status",),
         "leads_on": ("series", *_LEAD, "day"),
         "entered_on": ("stage", "series", *_LEAD, "day"),
@@ -101,12 +106,17 @@ COLUMNS: dict[str, tuple[str, ...]] = (
         "delay_on": ("delay", "time", *_CALL, "day", "bin"),
         "delay_open_on": ("delay", *_CALL, "day"),
         "won_on": (*_LEAD, "born", "day", "days"),
-        "link_on": ("status", *_LEAD, "currency", "day"),
-        "link_amount_on": ("status", *_LEAD, "currency", "day"),
+        "link_on": ("status", *_LEAD, "team", "owner", "currency", "day"),
+        "link_amount_on": ("status", *_LEAD, "team", "owner", "currency", "day"),
         "deal_on": ("status", "pipeline", "currency", "day"),
         "deal_amount_on": ("status", "pipeline", "currency", "day"),
         "deal_open": ("status", "pipeline"),
         "cycle_on": ("pipeline", "day", "days"),
+        "course_on": ("status", "pipeline", "currency", "closes", "day"),
+        "course_amount_on": ("status", "pipeline", "currency", "closes", "day"),
+        "weighted_on": ("pipeline", "currency", "closes", "day"),
+        "variance_on": ("pipeline", "currency", "closes", "day"),
+        "unweighted_on": ("pipeline", "currency", "closes", "day"),
     }
     | attribution.COLUMNS
     | accounts.COLUMNS
@@ -212,10 +222,20 @@ def _links(seen: Seen, d: Compiled, lead: tuple[str, str], amounts: Contribution
     """The lead's part in deals that have closed."""
     for share in seen.shares.values():
         if share.outcome in (WON, LOST_DEAL):
-            key = (DEAL_STATUS[share.outcome], *lead, share.currency or EMPTY, d.days.day(share.closed))
+            who = _seller(seen.journeys, share)
+            key = (DEAL_STATUS[share.outcome], *lead, *who, share.currency or EMPTY, d.days.day(share.closed))
             put(("link_on", *key))
             if share.amount:
                 add(amounts, [(("link_amount_on", *key), share.amount)])
+
+
+def _seller(journeys: Sequence[Journey], share: Share) -> tuple[str, str]:
+    """Team and owner of the last handoff of that journey that sales accepted, else of its last one."""
+    found = [h for j in journeys if j.n == share.journey for h in j.handoffs]
+    accepted = [h for h in found if h.outcome == ACCEPTED]
+    for h in (accepted or found)[-1:]:
+        return h.team or EMPTY, h.owner or EMPTY
+    return EMPTY, EMPTY
 
 
 def _series(j: Journey, x: int) -> str:
@@ -393,29 +413,61 @@ def of_deal(deal: Deal | None, scope: Scope, fine: bool = True) -> Contribution:
     status, currency = DEAL_STATUS[deal.status], deal.currency or EMPTY
     out: Contribution = {("deal", status): 1}
     closed = deal.status in (WON, LOST_DEAL)
+    pipeline = deal.pipeline or EMPTY
+    day = scope.definitions[-1].days.day
     if closed:
         out["deal_amount", status, currency] = deal.amount
+        out["deal_amount_on", status, pipeline, currency, day(deal.closed)] = deal.amount
+    elif deal.status in (RUNNING, ON_HOLD):
+        out["deal_open_amount", status, currency] = deal.amount
+        if deal.status == RUNNING:
+            out["deal_weighted", currency] = deal.amount * deal.probability_ppm
     if not deal.leads:
         out["deal_without_lead", status] = 1
     if fine:
-        pipeline = deal.pipeline or EMPTY
         if closed:
-            d = scope.definitions[-1]
-            day = d.days.day(deal.closed)
-            out["deal_on", status, pipeline, currency, day] = 1
-            out["deal_amount_on", status, pipeline, currency, day] = deal.amount
+            at = day(deal.closed)
+            out["deal_on", status, pipeline, currency, at] = 1
             if deal.status == WON:
-                out["cycle_on", pipeline, day, day - d.days.day(deal.opened)] = 1
+                out["cycle_on", pipeline, at, at - day(deal.opened)] = 1
         else:
             out["deal_open", status, pipeline] = 1
+        _course(deal, pipeline, day, out)
     if deal.status == WON:
         d = scope.definitions[-1]
         if not deal.leads:
             earned = attribution.unattributed("won", deal.currency, deal.closed, deal.amount, d)
             add(out, attribution.contribution(earned, d, fine).items())
         if fine and not deal.account:  # a customer that nobody gave an account
-            out["new_customer_on", d.days.day(deal.closed)] = 1
+            out["new_customer_on", day(deal.closed)] = 1
     return {k: n for k, n in out.items() if n}
+
+
+def _course(deal: Deal, pipeline: str, day: Callable[[int], int], out: Contribution) -> None:
+    """How the deal stood and stands, as steps: the sum of the steps up to a day is how it stood when that day ended.
+
+    So what was foreseen n days before a period's end can be told of any n and any period, and late facts restate it.
+    Weighted are amounts of open deals × probability per million, variance is amount² × p × (1 - p) in its square.
+    """
+    for one, then in zip_longest(deal.course, deal.course[1:]):
+        if one.status not in (RUNNING, ON_HOLD, WON):
+            continue
+        closes = day(one.closed) if one.status == WON else one.closes
+        what = (pipeline, one.currency or EMPTY, closes)
+        status = DEAL_STATUS[one.status]
+        for at, sign in ((one.t, 1), *(((then.t, -1),) if then is not None else ())):
+            when = day(at)
+            steps: list[tuple[Key, int]] = [
+                (("course_on", status, *what, when), sign),
+                (("course_amount_on", status, *what, when), sign * one.amount),
+            ]
+            if one.status == RUNNING and one.ppm >= 0:
+                variance = one.amount * one.amount * one.ppm * (1_000_000 - one.ppm)
+                steps.append((("weighted_on", *what, when), sign * one.amount * one.ppm))
+                steps.append((("variance_on", *what, when), sign * variance))
+            elif one.status == RUNNING:
+                steps.append((("unweighted_on", *what, when), sign * one.amount))
+            add(out, steps)
 
 
 def move(total: Contribution, before: Mapping[Key, int], after: Mapping[Key, int]) -> None:

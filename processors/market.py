@@ -15,7 +15,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from processors.days import day_number
+from processors.days import day_of_text
 from processors.definition.model import Budget as Corridor
 from processors.period import Period
 from processors.reference import Reference
@@ -28,7 +28,7 @@ EMPTY = "(empty)"
 #: worker, so it is added once, and not with the totals of partitions.
 COLUMNS: dict[str, tuple[str, ...]] = {
     "spend_on": ("channel", "campaign", "team", "kind", "day"),
-    "spend_unpriced": ("channel", "campaign", "team", "kind", "currency"),
+    "spend_unpriced_on": ("channel", "campaign", "team", "kind", "currency", "day"),
     "audience": ("network",),
 }
 
@@ -178,8 +178,8 @@ def _spend(e: Envelope, restated: Envelope | None) -> Spend:
         p.get("campaign") or "",
         p["team"],
         p["kind"],
-        _day(p["period_start"]),
-        _day(p["period_end"]),
+        day_of_text(p["period_start"]),
+        day_of_text(p["period_end"]),
         right["amount"],
         right.get("currency") or p["currency"],
     )
@@ -187,25 +187,20 @@ def _spend(e: Envelope, restated: Envelope | None) -> Spend:
 
 def _plan(e: Envelope) -> tuple[_Key, Plan]:
     p = e.payload
-    first, last = _day(p["period_start"]), _day(p["period_end"])
+    first, last = day_of_text(p["period_start"]), day_of_text(p["period_end"])
     plan = Plan(p["team"], p.get("channel") or "", first, last, p["amount"], p["currency"])
     return (plan.team, plan.channel, first, last), plan
 
 
 def _target(e: Envelope) -> tuple[_Key, Target]:
     p = e.payload
-    first, last = _day(p["period_start"]), _day(p["period_end"])
+    first, last = day_of_text(p["period_start"]), day_of_text(p["period_end"])
     made = Target(p.get("team") or "", p.get("owner") or "", p["figure"], first, last, p["value"])
     return (made.team, made.owner, made.figure, first, last), made
 
 
 def _latest(found: Iterable[tuple[_Key, Any]]) -> list[Any]:
     return [value for _, value in sorted(dict(found).items())]
-
-
-def _day(text: str) -> int:
-    year, month, day = map(int, text[:10].split("-"))
-    return day_number(year, month, day)
 
 
 # Spend -----------------------------------------------------------------------------------------------------------
@@ -257,13 +252,13 @@ def contribution(market: Market, reference: Reference, base: str, as_of_day: int
         campaign = reference.campaign(x.campaign) if x.campaign else EMPTY
         labels = (x.channel, campaign, x.team, x.kind)
         whole = in_base(x, reference, base)
-        if whole is None:
-            key: _Key = ("spend_unpriced", *labels, x.currency)
-            out[key] = out.get(key, 0) + prorated(x.amount, x.first, x.last, x.first, as_of_day)
-            continue
+        amount = x.amount if whole is None else whole
+        name: _Key = (
+            ("spend_on", *labels) if whole is not None else ("spend_unpriced_on", *labels, x.currency)
+        )
         for day in range(x.first, min(x.last, as_of_day) + 1):
-            key = ("spend_on", *labels, day)
-            out[key] = out.get(key, 0) + prorated(whole, x.first, x.last, day, day)
+            key = (*name, day)
+            out[key] = out.get(key, 0) + prorated(amount, x.first, x.last, day, day)
     for network, followers in market.audience.items():
         out["audience", network] = followers
     return {key: n for key, n in out.items() if n}
@@ -358,8 +353,11 @@ def cac(marketing: int, sales: int, new_customers: int) -> Fraction | None:
     return ratio(marketing + sales, new_customers)
 
 
-def arpa(booked: int, customers: int, months: int = 3) -> Fraction | None:
-    """ARPA per month = booked revenue of the trailing months/customers when they began/months (DOMAIN 6, CLV)."""
+def arpa(booked: int, customers: Number, months: int = 3) -> Fraction | None:
+    """ARPA per month = booked revenue of the trailing months/customers/months (DOMAIN 6, CLV).
+
+    :param customers: mean of how many there were when the months began and ended.
+    """
     return ratio(booked, customers * months)
 
 

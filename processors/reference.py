@@ -174,6 +174,11 @@ class Reference:
         fact = rates.get((quote, base, day))
         return 1 / Fraction(fact.value) if fact is not None and fact.value is not None else None
 
+    def rate_near(self, base: str, quote: str, day: int, days: int = 7) -> Fraction | None:
+        """The rate of that day, else the newest of the days before: for what is not booked yet, such as forecasts."""
+        found = (self.rate(base, quote, x) for x in range(day, day - days - 1, -1))
+        return next((x for x in found if x is not None), None)
+
     def convert(self, amount_minor: int, currency: str, day: int, base: str) -> int | None:
         """Minor units of ``base``, half-even; None without a rate of that day: counted, not priced."""
         if currency == base:

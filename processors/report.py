@@ -8,21 +8,39 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from processors import report_customers, report_funnel, report_sales
+from processors import (
+    report_customers,
+    report_funnel,
+    report_market,
+    report_money,
+    report_plans,
+    report_sales,
+)
 from processors.compiled import Compiled
-from processors.figure_kit import Figure, Line, Value
+from processors.figure_kit import BASE_UNITS, MINOR_UNITS, Figure, Line, Value
 from processors.figures import Contribution
+from processors.market import NOTHING, Market
 from processors.period import Period
+from processors.reference import EMPTY as NO_REFERENCE
+from processors.reference import Reference
 from processors.totals import Labels, Totals
 
 __all__ = ["FIGURES", "LABELS", "Figure", "Value", "report"]
 
-#: Every figure, in the order of reports; the checks come last.
-FIGURES: tuple[Figure, ...] = (
+#: The figures that targets may name.
+_MEASURED: tuple[Figure, ...] = (
     *report_funnel.FIGURES,
     *report_sales.FIGURES,
     *report_customers.FIGURES,
+    *report_money.FIGURES,
+    *report_market.FIGURES,
+)
+#: Every figure, in the order of reports; the checks come last.
+FIGURES: tuple[Figure, ...] = (
+    *_MEASURED,
+    *report_plans.figures(_MEASURED),
     *report_funnel.CHECKS,
+    *report_money.CHECKS,
 )
 
 #: All labels that some figure may be split by.
@@ -38,14 +56,18 @@ def report(
     period: Period | None = None,
     only: Iterable[str] = (),
     names: Mapping[int, str] | None = None,
+    market: Market = NOTHING,
+    reference: Reference = NO_REFERENCE,
 ) -> list[Value]:
     """The figures of some totals (of fine contributions), in the order of `FIGURES`.
 
     :param by: split by these labels; figures that cannot carry all of them are left out.
     :param only: names of figures; none: all of them.
     :param names: stage codes to names (`figures.stage_names`), where older definitions knew more of them.
+    :param market: what was spent, planned and aimed at; it is cut at the instant.
+    :param reference: rates and names of campaigns, as they are known now.
     """
-    t = Totals(totals, definition, as_of_ms, period, names)
+    t = Totals(totals, definition, as_of_ms, period, names, market, reference)
     wanted = set(only)
     found = []
     for figure in FIGURES:
@@ -58,7 +80,7 @@ def report(
                     figure=figure.name,
                     labels=dict(zip(labels, values, strict=True)),
                     value=value,
-                    unit=figure.unit,
+                    unit=figure.unit.replace(BASE_UNITS, f"{MINOR_UNITS} {t.base}"),
                     inputs=inputs,
                     note=note,
                 )

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from copy import copy
 from fractions import Fraction
-from itertools import product
-from typing import Any
+from itertools import chain, product
+from typing import Any, TypeVar
 
 from msgspec import Struct
 
+from processors import market
 from processors.accounts import RENEWAL_STATES
 from processors.compiled import Compiled
 from processors.customers import STATUSES
@@ -25,12 +27,16 @@ from processors.figures import (
     quantile,
     stage_names,
 )
+from processors.market import Market
 from processors.model import DEAL_STATUS
 from processors.period import Period
+from processors.reference import EMPTY as NO_REFERENCE
+from processors.reference import Reference
 from processors.surveys import SURVEYS
 
 Number = int | Fraction | None
 Labels = tuple[str, ...]
+_T = TypeVar("_T")
 
 STATS = ("count", "sum", "min", "max", "median", "mean")
 SPEEDS = {"p50": (1, 2), "p90": (9, 10)}
@@ -44,7 +50,10 @@ class Sel(Struct, frozen=True):
 
 
 class Totals:
-    """Totals by count, with the words and days of one definition."""
+    """Totals by count, with the words and days of one definition.
+
+    What the market adds is the same on every worker: it is added here, once, as it was known of the instant.
+    """
 
     def __init__(
         self,
@@ -53,15 +62,23 @@ class Totals:
         as_of_ms: int,
         period: Period | None,
         names: Mapping[int, str] | None,
+        known: Market = market.NOTHING,
+        reference: Reference = NO_REFERENCE,
     ) -> None:
         self.d = d
         self.as_of_ms = as_of_ms
+        self.today = d.days.day(as_of_ms)
         self.period = period
+        self.reference = reference
+        self.base = d.source.base_currency
+        self.market = known.as_of(as_of_ms) if known is not market.NOTHING else known
         self.names = names or stage_names((d,))
         self.horizons = (*d.source.horizons_days, EVER)
         self.counts: dict[str, list[tuple[Key, int]]] = {}
-        for key, n in totals.items():
+        more = market.contribution(self.market, reference, self.base, self.today)
+        for key, n in chain(totals.items(), more.items()):
             self.counts.setdefault(key[0], []).append((key[1:], n))
+        self._memo: dict[Hashable, Any] = {}
         stages = [d.names[code] for code in d.stages]
         self.known: dict[str, Sequence[str]] = {
             "stage": stages,
@@ -78,8 +95,30 @@ class Totals:
             "time": ("wall", "business"),
             "delay": ("marketing", "system", "human"),
             "stat": (*STATS, *SPEEDS),
+            "days_ahead": [str(n) for n in d.source.horizons_days],
             "horizon": [self.word("horizon", h) for h in self.horizons],
         }
+
+    @property
+    def last(self) -> int:
+        """The day with which what is told ends: that of the period, but not after the instant."""
+        return self.today if self.period is None else min(self.period.last, self.today)
+
+    def within(self, period: Period | None) -> Totals:
+        """The same totals, of another period."""
+        if period == self.period:
+            return self
+        other = copy(self)
+        other.period = period
+        return other
+
+    def once(self, name: Hashable, make: Callable[[], _T]) -> _T:
+        """What several figures are made of, found once per period."""
+        key = (name, self.period)
+        if key not in self._memo:
+            self._memo[key] = make()
+        found: _T = self._memo[key]
+        return found
 
     def word(self, label: str, value: Any) -> str:
         """The value of a label as people read it."""
@@ -89,6 +128,8 @@ class Totals:
             return f"{value // 12:04d}-{value % 12 + 1:02d}"
         if label == "horizon":
             return "ever" if value == EVER else str(value)
+        if label == "campaign":
+            return self.reference.campaign(value)
         return str(value)
 
     def place(self, labels: Labels, values: Labels) -> tuple[tuple[int, str], ...]:

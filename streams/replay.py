@@ -97,7 +97,7 @@ class Replayed(Struct):
         definitions = self.topology.definitions
         return report(
             self.totals, definitions[-1], self.as_of, by=by, period=period, only=only,
-            names=figures.stage_names(definitions),
+            names=figures.stage_names(definitions), market=self.topology.market, reference=self.topology.reference,
         )  # fmt: skip
 
 
@@ -196,6 +196,7 @@ def replay(
         newest = max(newest, e.occurred_at)
         driver.take(e, number, text)
     driver.settle(newest)
+    topology.apply([(e, _recorded_at(e)) for e in done.market])
     if as_of is None:
         done.as_of = newest
     driver.now_ms = max(driver.now_ms, done.as_of)

@@ -63,7 +63,7 @@ def topology(settings: Settings) -> LeadTopology:
     """
     built = build(settings)
     with Reader(settings) as reader:
-        built.learn(reader.read([settings.topics.reference]))
+        built.learn(reader.read([settings.topics.reference, settings.topics.market]))
     return built
 
 

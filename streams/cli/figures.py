@@ -13,10 +13,14 @@ from rich.table import Table
 
 from processors.compiled import Compiled
 from processors.definition.reader import DefinitionError
+from processors.figure_kit import MINOR_UNITS
 from processors.figures import HANDOFF_STATES, SERIES, Contribution, stage_names
+from processors.market import NOTHING, Market
 from processors.model import DEAL_STATUS, RowVersionError
 from processors.money import show as money
 from processors.period import Period
+from processors.reference import EMPTY as NO_REFERENCE
+from processors.reference import Reference
 from processors.report import FIGURES, LABELS, Value, report
 from processors.totals import SPEEDS, STATS
 from streams.cli.console import (
@@ -92,7 +96,10 @@ def register(app: typer.Typer) -> None:
                 totals = state_reader.figures_of_rows(found, logic, at)
         except RowVersionError as error:
             raise DataError(f"{settings.changelog}: {error}") from None
-        print_report(totals, logic.definitions, at, by=labels, period=span, only=only, as_json=as_json)
+        print_report(
+            totals, logic.definitions, at, by=labels, period=span, only=only, as_json=as_json,
+            market=logic.market, reference=logic.reference,
+        )  # fmt: skip
 
 
 def split_labels(by: Sequence[str] | None) -> tuple[str, ...]:
@@ -132,13 +139,18 @@ def print_report(
     period: Period | None = None,
     only: Sequence[str] = (),
     as_json: bool = False,
+    market: Market = NOTHING,
+    reference: Reference = NO_REFERENCE,
 ) -> None:
     """Compute and print the report of fine totals.
 
     :param definitions: compiled ones, the newest last.
     """
     newest = definitions[-1]
-    values = report(totals, newest, as_of_ms, by=by, period=period, only=only, names=stage_names(definitions))
+    values = report(
+        totals, newest, as_of_ms, by=by, period=period, only=only, names=stage_names(definitions), market=market,
+        reference=reference,
+    )  # fmt: skip
     left_out = [f.name for f in FIGURES if f.name in (only or _BY_NAME) and not f.carries(by)]
     head = {
         "as_of": instant(as_of_ms),
@@ -190,8 +202,9 @@ def shown(value: Value) -> str:
         return f"{_decimal(Fraction(number) * 100, 3)} %"
     if value.unit == "s":
         return _duration(int(number))
-    if value.unit == "minor units":
-        return money(round(number), value.labels.get("currency", ""))
+    if value.unit.startswith(MINOR_UNITS):
+        base = value.unit.removeprefix(MINOR_UNITS).strip()
+        return money(round(number), value.labels.get("currency", base))
     return _decimal(Fraction(number), 4)
 
 
@@ -296,7 +309,8 @@ def _labels(value: Value, but: str = "") -> str:
 
 
 def _inputs(value: Value) -> str:
-    return ", ".join(f"{name} {n:,}" for name, n in value.inputs.items() if n or len(value.inputs) <= 2)
+    said = [f"{name} {n:,}" for name, n in value.inputs.items() if n or len(value.inputs) <= 2]
+    return ", ".join([*([value.note] if value.note and value.value is not None else []), *said])
 
 
 def _decimal(number: Fraction, digits: int) -> str:

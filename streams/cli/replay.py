@@ -96,7 +96,10 @@ def register(app: typer.Typer) -> None:
             values = done.report(by=labels, period=span, only=only)
             print_json(summary(done, file) | {"by": list(labels), "figures": plain_values(values)})
         else:
-            print_report(done.totals, definitions, done.as_of, by=labels, period=span, only=only)
+            print_report(
+                done.totals, definitions, done.as_of, by=labels, period=span, only=only,
+                market=done.topology.market, reference=done.topology.reference,
+            )  # fmt: skip
         report_refused(done, file, quiet=as_json)
         if done.unfolded or (strict and done.dead):
             raise typer.Exit(WRONG)

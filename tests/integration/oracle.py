@@ -37,13 +37,18 @@ class Oracle(NamedTuple):
         topology, now_ms = self.topology, self.driver.now_ms
         totals = figures_of_rows(loaded(self.driver.all_rows()), topology, now_ms)
         names = figures.stage_names(topology.definitions)
-        return plain_values(report(totals, topology.definitions[-1], now_ms, names=names))
+        return plain_values(
+            report(
+                totals, topology.definitions[-1], now_ms, names=names, market=topology.market,
+                reference=topology.reference,
+            )
+        )  # fmt: skip
 
 
 def folded(pipeline: Pipeline) -> Oracle:
     """Everything in the inputs, each record where it lies on the broker, as of the deployment's instant."""
     topology = build(pipeline.settings)
-    topology.learn(pipeline.records("reference"))
+    topology.learn(pipeline.records("reference", "market"))
     driver = Driver(topology, pipeline.clock.now_ms(), live=False)
     for r in pipeline.records(*INPUTS):
         put = driver.publish(

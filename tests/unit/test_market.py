@@ -171,7 +171,8 @@ def test_contribution_ends_with_the_day_of_as_of() -> None:
     assert found == {
         ("spend_on", *labels, FEB_1): 3,  # 57 = 28 days of 2, and the first of 3
         ("spend_on", *labels, FEB_1 + 1): 2,
-        ("spend_unpriced", *labels, "USD"): 8,  # 100 = 16 days of 4, 12 of 3
+        ("spend_unpriced_on", *labels, "USD", FEB_1): 4,  # 100 = 16 days of 4, 12 of 3
+        ("spend_unpriced_on", *labels, "USD", FEB_1 + 1): 4,
         ("audience", "n"): 5,
     }
     assert {len(k) - 1 for k in found if k[0] == "spend_on"} == {len(market.COLUMNS["spend_on"])}
