@@ -173,7 +173,16 @@ def taken(s: State) -> set[tuple[str, int]]:
 def route(
     s: State, values: dict[str, object], named: str, at: int, d: Compiled, scope: Scope, but: str = ""
 ) -> Route:
-    """The lead's owner if there is one, else rules to a team and a weighted rendezvous hash in it."""
+    """The owner of the matched account, else by rules a team, and in it the lead's owner or a weighted rendezvous hash.
+
+    Who owns an account, a CRM tells as the lead's attribute ``account_owner``; their team is that of the reference
+    data.
+    """
+    keeper = s.attributes.get("account_owner") if s.account else None
+    if type(keeper) is str and keeper != but:
+        found = scope.reference.owner(keeper, at)
+        if found is not None and found.present(at):
+            return Route(at, found.team, keeper, "owner of the account")
     team, why = d.source.default_team, "default team"
     for rule in d.source.routing:
         if rule.when is None or rule.when.test(values):

@@ -10,19 +10,26 @@ from typing import Literal, NamedTuple
 
 import typer
 
+from processors.definition.model import DAY
+from processors.definition.reader import DefinitionError
 from schemas import codec
 from schemas.envelope import Malformed
 from schemas.registry import ConfluentRegistry, SchemaError, packaged
 from streams import topics
-from streams.cli.console import WRONG, AsJson, UserError, print_json, progress, settings_of
+from streams.cli.console import WRONG, AsJson, UserError, instant, print_json, progress, settings_of
 from streams.cli.definition import configured
 from streams.cli.events import key_of
+from streams.clock import clock_of
+from streams.errors import WorkerError
 from streams.kafka_tools import Admin, KafkaToolError, Reader, partition_of
 from streams.settings import SOURCES, Settings
+from streams.topology import build
 from streams.work import Record
 
 Status = Literal["ok", "note", "wrong"]
 
+#: A win model is made each day; one that is older than this was forgotten.
+STALE_MS = 3 * DAY
 #: Newest records looked at per partition of an input.
 SAMPLE = 200
 #: These two are relied on down to private members: another version is another program.
@@ -72,6 +79,7 @@ def _examine(settings: Settings, *, quiet: bool) -> Iterator[Finding]:
                 lambda: publishers(admin, reader, settings),
                 lambda: lag(admin, reader, settings),
                 lambda: dead_letters(admin, reader, settings),
+                lambda: win_model(reader, settings),
             ]
             task = bar.add_task("examining", total=len(steps))
             for step in steps:
@@ -79,6 +87,28 @@ def _examine(settings: Settings, *, quiet: bool) -> Iterator[Finding]:
                 bar.advance(task)
     except KafkaToolError as error:
         yield Finding("broker", "wrong", str(error), "start the broker, or correct the settings named there")
+
+
+def win_model(reader: Reader, settings: Settings) -> Iterator[Finding]:
+    """Is somebody counting the closed deals every day?"""
+    try:
+        logic = build(settings)
+    except (DefinitionError, WorkerError):
+        return  # said by `definition`
+    try:
+        logic.learn(reader.read([settings.topics.reference]))
+    except KafkaToolError:
+        return  # said by `declared_topics`
+    now = clock_of(settings).now_ms()
+    found = logic.reference.win_model_at(now)
+    remedy = "run `leadstream win-model publish` every day, or with --daily as a service"
+    if found is None:
+        yield Finding("win model", "note", "none is published: handoffs carry no priority", remedy)
+    elif now - found.as_of > STALE_MS:
+        what = f"the newest is of {instant(found.as_of)}: priorities follow from old counts"
+        yield Finding("win model", "note", what, remedy)
+    else:
+        yield Finding("win model", "ok", f"as of {instant(found.as_of)}")
 
 
 def versions() -> Iterator[Finding]:

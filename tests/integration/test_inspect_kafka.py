@@ -155,6 +155,7 @@ def test_a_win_model_is_published_once_a_day_and_orders_the_queue(
 ) -> None:
     stored(settings, tmp_path / "closed.ndjson", CLOSED, "2026-11-16T13:00:00Z")
     assert "no win model is in force" in cli("win-model", "show", code=1).stderr
+    assert "note  win model: none is published" in cli("doctor").stdout
     monkeypatch.setenv("LEADSTREAM_CLOCK", "fixed:2026-11-17T08:00:00Z")
     assert "2 won and 1 lost" in cli("win-model", "publish").stderr
     assert "published already" in cli("win-model", "publish").stderr
@@ -168,6 +169,12 @@ def test_a_win_model_is_published_once_a_day_and_orders_the_queue(
     assert shown["counts"]["features"]["hand_raise"] == {"yes": [2, 1]}
     assert shown["counts"]["median_won_minor"] == 150_000
     assert "median amount won" in cli("win-model", "show").stdout
+    (told,) = [f for f in json.loads(cli("doctor", "--json").stdout) if f["check"] == "win model"]
+    assert (told["status"], told["what"]) == ("ok", "as of 2026-11-17T00:00:00Z")
+    monkeypatch.setenv("LEADSTREAM_CLOCK", "fixed:2026-11-27T20:00:00Z")
+    (told,) = [f for f in json.loads(cli("doctor", "--json").stdout) if f["check"] == "win model"]
+    assert (told["status"], told["what"][:33]) == ("note", "the newest is of 2026-11-17T00:00")
+    monkeypatch.setenv("LEADSTREAM_CLOCK", "fixed:2026-11-17T20:00:00Z")
     # Who is handed over on that day has a priority, and comes before those of Monday, who have none.
     fresh = [e | {"occurred_at": e["occurred_at"] + 24 * HOUR} for e in raising("lead-7")]
     stored(settings, tmp_path / "fresh.ndjson", [OWNER, *fresh], "2026-11-17T10:00:00Z")
