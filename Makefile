@@ -19,7 +19,7 @@ DEBIAN := kcat prometheus
 LOCK := --generate-hashes --strip-extras --no-emit-index-url --no-emit-trusted-host \
 	--no-emit-find-links --no-header --quiet $(if $(UPGRADE),--upgrade)
 
-.PHONY: help setup demo test lint bench olist chaos nightly system-deps kafka docs lock clean
+.PHONY: help setup demo test lint bench olist chaos nightly mutants system-deps kafka docs lock clean
 
 help: ## this list
 	@printf 'leadstream\n\n'
@@ -73,6 +73,9 @@ chaos: kafka ## kill workers and brokers for a while; nothing may be lost or rep
 
 nightly: kafka ## everything, the slow tests and 10,000 examples of each law too
 	HYPOTHESIS_PROFILE=nightly $(BIN)/python -m pytest $(ARGS)
+
+mutants: setup ## break the fold in many ways: each must be noticed by every test that is named for it
+	$(BIN)/python -m tests.mutants $(ARGS)
 
 system-deps: ## install the Debian packages that some tests use (kcat, prometheus)
 	@set -e; missing=; \

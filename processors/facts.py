@@ -169,8 +169,13 @@ def _pinned(s: State, f: Fact, named: str = "", *, final: bool) -> Handoff | Non
         return handoff.make(
             s, f.t, f.d, f.scope, backfill=f.backfill, rule="", raised=False, flags=UNGROUNDED, known_as=said
         )
+    return _revived(s, f, named) if final else None
+
+
+def _revived(s: State, f: Fact, named: str = "") -> Handoff | None:
+    """The last handoff of the journey, open again: this answer had been said of it before its withdrawal was known."""
     last = s.journeys[-1].handoffs[-1:]
-    if final and last and last[0].outcome == WITHDRAWN and named in ("", last[0].id):
+    if last and last[0].outcome == WITHDRAWN and named in ("", last[0].id):
         h = last[0]
         if any(m.pinned and m.end == f.t and (m.of, m.ordinal) == (h.of, h.ordinal) for m in f.scope.said):
             return handoff.change(s, h, outcome=OPEN, ended=0, reason="", flags=h.flags | UNGROUNDED)
@@ -390,6 +395,8 @@ def reach(s: State, f: Fact, stage: int) -> None:
     """Forward to a stage that sales works in: an open handoff has been taken, by implication."""
     j = s.journeys[-1]
     if j.exited:
+        if stage >= f.d.sal and (pinned := _revived(s, f)) is not None:
+            handoff.accept(s, pinned, f.t, f.scope, IMPLICIT)
         j = lifecycle.begin(s, f.t, f.d, f.backfill)
     if stage <= j.at:
         if stage < j.at:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient, NewTopic
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 
 from streams.local_kafka import LocalKafka
 from tests.eventually import eventually
@@ -26,8 +26,12 @@ PACKAGES = {"kcat": "kcat", "promtool": "prometheus", "prometheus": "prometheus"
 _patient = settings(deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("default", _patient, max_examples=30)
 # The gate draws the same examples for the same code, so that it says what changed; `make nightly` explores.
-settings.register_profile("ci", _patient, max_examples=100, derandomize=True)
+settings.register_profile("ci", _patient, max_examples=500, derandomize=True)
 settings.register_profile("nightly", _patient, max_examples=10_000)
+# A broken fold has to be found, not explained (`tests.mutants`).
+settings.register_profile(
+    "mutants", _patient, max_examples=100, derandomize=True, phases=[Phase.explicit, Phase.generate]
+)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE") or "default")
 
 # Taken out of the environment: the workers that tests start know it for no setting and would refuse it.

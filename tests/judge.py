@@ -11,8 +11,8 @@ import pytest
 
 from processors import fold, subject
 from processors.compiled import compile_definition
-from processors.fold import look_into
-from processors.model import encode
+from processors.fold import elapse, feed, look_into, new_state, settled
+from processors.model import State, encode
 from processors.say import Output, difference
 from processors.subject import base_of, effective
 from tests.strategies import END, Sent, at, law_definition
@@ -73,6 +73,23 @@ def same(w: World, history: Sequence[Sent], thinned: bool = False) -> None:
     assert encode(row.head) == encode(scratch)
     assert w.totals == w.summed()
     assert not row.waiting
+
+
+def refolds(w: World, key: str = KEY) -> None:
+    """What the row has kept, its base and the facts above it, is enough to come to its head again."""
+    row, scope = w.row(key), w.scope(key)
+    scope.said = row.minted
+    look_into(scope, lambda: (base_of(row), effective(row)))
+
+    def once() -> State:
+        s = base_of(row) or new_state()
+        feed(s, [e for e in effective(row) if e[0] >> 22 <= w.now], scope)
+        elapse(s, w.now, scope)
+        return s
+
+    again = settled(once, scope)
+    again.n, again.known = row.head.n, row.head.known  # what was thinned was counted
+    assert encode(row.head) == encode(again)
 
 
 def well_said(w: World, key: str = KEY) -> None:

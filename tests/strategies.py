@@ -192,7 +192,7 @@ ENGAGEMENT = frozenset(
     ("page_viewed", "form_submitted", "content_downloaded", "email_opened", "email_clicked", "email_unsubscribed",
      "spam_reported", "event_attended", "event_registered", "ad_clicked", "engagement_reclassified", "product_used")
 )  # fmt: skip
-_TOUCHES: st.SearchStrategy[tuple[str, dict[str, Any]]] = st.one_of(
+LAW_TOUCHES: st.SearchStrategy[tuple[str, dict[str, Any]]] = st.one_of(
     st.sampled_from(
         [
             ("page_viewed", {"url": "https://example.org/"}),
@@ -273,7 +273,7 @@ def _answers(draw: st.DrawFn, lead: str) -> tuple[str, dict[str, Any], dict[str,
 def _lead_facts(draw: st.DrawFn, lead: str) -> tuple[str, dict[str, Any], dict[str, Any]]:
     what = draw(st.integers(0, 9))
     if what < 5:
-        type_, payload = draw(_TOUCHES)
+        type_, payload = draw(LAW_TOUCHES)
         return type_, payload, {}
     if what == 5 and draw(st.booleans()):
         how = draw(st.sampled_from(["marketing", "sales", "win_back"]))
@@ -292,6 +292,8 @@ def moments(days: int = DAYS) -> st.SearchStrategy[int]:
     return st.one_of(coarse, office, st.integers(0, days * DAY).map(lambda n: T0 + n))
 
 
+#: Hours from the first Monday on; four of them are the instants at which the clocks of a call at 11:00 run out.
+_WHILE_OPEN = st.one_of(st.integers(10, 66), st.sampled_from([16, 22, 46, 66]))
 _LAGS = st.sampled_from([0, 0, 1500, 20 * MINUTE, 5 * HOUR, 3 * DAY])
 
 
@@ -326,7 +328,7 @@ def histories(
                 add(lead, "content_downloaded", T0 + DAY + (9 + n) * HOUR, {"asset_id": f"g{n}"}, {})
             for _ in range(draw(st.integers(0, 3))):  # while a handoff is likely to be open
                 type_, payload, extra = draw(_answers(lead))
-                add(lead, type_, T0 + DAY + draw(st.integers(10, 60)) * HOUR, payload, extra)
+                add(lead, type_, T0 + DAY + draw(_WHILE_OPEN) * HOUR, payload, extra)
     for _ in range(draw(st.integers(0, most))):
         lead = draw(st.sampled_from(leads))
         type_, payload, extra = draw(_lead_facts(lead))

@@ -433,3 +433,40 @@ def test_a_breach_that_was_none_is_taken_back_although_the_handoff_was_answered(
     f.say("touched", at(1, 11), CALL)
     assert f.out("sla", clock="first_touch", kind="breached")[-1]["op"] == "withdrawn"
     assert not f.out("handoffs", kind="answered")[-1]["breached"]
+
+
+def test_an_answer_uses_up_the_hand_raises_before_it() -> None:
+    f = Funnel()
+    f.fit()
+    f.raise_hand(at(1, 10))
+    f.raise_hand(at(1, 11))
+    f.say("rejected", at(1, 12), {"reason_code": "not_a_fit"})
+    f.say("page_viewed", at(1, 13), {"url": "/"})
+    f.until(at(8))
+    assert [h.outcome for h in f.handoffs()] == [TURNED_DOWN]
+    f.raise_hand(at(8, 10))
+    assert [h.outcome for h in f.handoffs()] == [TURNED_DOWN, OPEN]
+
+
+def test_at_one_instant_what_prospects_do_comes_before_what_sales_answers() -> None:
+    """Whatever the identities of the two: six leads, so that some sort the other way round."""
+    f = Funnel()
+    leads = [f"lead-{n}" for n in range(6)]
+    for lead in leads:
+        f.fit(lead=lead)
+        f.say("accepted", at(1, 10), lead=lead, recorded_at=at(1, 11))
+        f.raise_hand(at(1, 10), lead=lead, recorded_at=at(1, 11))
+    assert [[h.outcome for h in f.handoffs(lead)] for lead in leads] == [[ACCEPTED]] * 6
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_what_comes_at_the_instant_of_a_timer_comes_before_it(late: bool) -> None:
+    """In order, and after the timer has fired."""
+    f, _ = handed_over()
+    expires = f.handoffs()[0].expires
+    if late:
+        f.until(expires + HOUR)
+        assert f.handoffs()[0].outcome == LAPSED
+    f.say("accepted", expires)
+    (h,) = f.handoffs()
+    assert (h.outcome, h.ended, h.flags & LATE) == (ACCEPTED, expires, 0)

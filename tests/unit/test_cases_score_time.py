@@ -22,6 +22,13 @@ FRIDAY = at(5)
 def test_case_39_fading_below_unqualifies_by_time_and_the_open_handoff_is_kept() -> None:
     slow = variant('[[sla]]\nname = "slow"\nfirst_touch = "400h"\ndecision = "400h"\nexpire_after = "900h"')
     f, t = handed_over(definition=slow)
+    d = slow.thresholds
+    for _ in range(30):
+        if f.score() > d.up - 5000:
+            f.until(f.now + 24 * HOUR)
+    f.say("page_viewed", f.now, {"url": "/"})
+    assert d.down < f.score() < d.up
+    assert f.head().qualified  # what qualifies upwards is not what keeps it
     f.until(t + 60 * 24 * HOUR)
     (mark,) = f.out("stage_changes", kind="unqualified")
     assert mark["rule"] == "fell below the threshold"
@@ -153,6 +160,13 @@ def test_case_44_the_day_on_which_clocks_are_put_forward_has_its_real_hours() ->
     f.raise_hand(at(27, 23))  # Sunday 29 March, 00:00 in Berlin; from 02:00 it is 03:00
     (made,) = f.out("handoffs", kind="made")
     assert made["first_touch_due_at"] == at(28, 3)  # four real hours
+    g = Funnel(owners=BERLIN)
+    g.fit(at(26, 8))
+    g.raise_hand(
+        at(26, 15)
+    )  # Friday 16:00 in Berlin: an hour of it, and three of Monday, which begins at 07:00 UTC
+    (made,) = g.out("handoffs", kind="made")
+    assert made["first_touch_due_at"] == at(29, 10)
 
 
 def test_case_44_a_pause_across_the_due_instant_moves_it() -> None:

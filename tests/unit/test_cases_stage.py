@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from processors.definition.model import DAY, MINUTE
-from processors.model import ACCEPTED, OPEN, TURNED_DOWN
+from processors.model import ACCEPTED, OPEN, TURNED_DOWN, WON
 from streams.definitions import default_text
 from tests.strategies import at
 from tests.world import Funnel, handed_over, variant
@@ -167,6 +167,21 @@ def test_case_34_won_reopened_lost_is_reversed() -> None:
     assert f.total("balance", stage="lost") == 2
     assert (f.total("entered", stage="won"), f.total("left", stage="won")) == (2, 2)
     assert f.stages()[-2:] == ["opportunity", "lost"]
+
+
+def test_a_lead_that_is_unlinked_stands_where_it_stood_and_the_others_have_its_share() -> None:
+    f = Funnel()
+    f.fit(lead="lead-2")
+    deal = {"leads": [{"lead_id": "lead-1"}, {"lead_id": "lead-2"}], "amount": 101, "currency": "EUR"}
+    f.say("opened", at(1, 9), deal | {"pipeline": "p", "stage": "s"}, deal="deal-1")
+    assert f.stages("lead-2")[-1] == "opportunity"
+    f.say("lead_unlinked", at(2, 9), {"lead_id": "lead-2"}, deal="deal-1")
+    f.say("won", at(3, 9), {"amount": 101, "currency": "EUR"}, deal="deal-1")
+    share = f.head("lead-1").shares["deal-1"]
+    assert (share.outcome, share.amount) == (WON, 101)
+    assert "deal-1" not in f.head("lead-2").shares
+    assert (f.stages("lead-1")[-1], f.stages("lead-2")[-1]) == ("won", "known")
+    assert f.total("balance", stage="won") == f.total("balance", stage="known") == 1
 
 
 def test_case_35_won_twice_or_changed_after_is_one_win() -> None:

@@ -21,6 +21,7 @@ TARGETS = [
     "olist",
     "chaos",
     "nightly",
+    "mutants",
     "system-deps",
     "docs",
     "clean",

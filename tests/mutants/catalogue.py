@@ -1,0 +1,289 @@
+"""The ways in which the fold is broken on purpose, and the tests that notice."""
+
+from __future__ import annotations
+
+from tests.mutants import Mutant
+
+_SCORE, _TIME = "tests/unit/test_scoring.py::", "tests/unit/test_cases_score_time.py::"
+_DELIVERY, _STAGE = "tests/unit/test_cases_delivery.py::", "tests/unit/test_cases_stage.py::"
+_HANDOFF, _OPERATION = "tests/unit/test_cases_handoff.py::", "tests/unit/test_cases_operation.py::"
+_SCORES = "tests/laws/test_score_laws.py::"
+_FOLD, _TOPOLOGY = "tests/laws/test_fold_laws.py::", "tests/laws/test_topology_laws.py::"
+
+MUTANTS = (
+    # Scores
+    Mutant(
+        "a skipped cap",
+        "processors/scoring.py",
+        "total += points if not rule.cap or points < rule.cap else rule.cap",
+        "total += points",
+        (
+            _SCORE + "test_ten_thousand_page_views_are_worth_the_cap",
+            _SCORES + "test_a_score_is_the_formula",
+        ),
+    ),
+    Mutant(
+        "a daily cap that takes the whole event or nothing",
+        "processors/scoring.py",
+        "points = rule.daily_cap - today",
+        "points = 0",
+        (_SCORE + "test_a_daily_cap_takes_a_part_of_the_event_that_reaches_it",),
+    ),
+    Mutant(
+        "points that fade a day early",
+        "processors/scoring.py",
+        "age = day - acc[0]",
+        "age = day - acc[0] + 1",
+        (_SCORE + "test_half_of_it_is_left_after_a_half_life", _SCORES + "test_a_score_is_the_formula"),
+    ),
+    Mutant(
+        "points that do not fade",
+        "processors/scoring.py",
+        "return acc[1] * rule.table[age] >> SHIFT if age < len(rule.table) else 0",
+        "return acc[1]",
+        (
+            _TIME + "test_case_39_fading_below_unqualifies_by_time_and_the_open_handoff_is_kept",
+            _SCORES + "test_a_score_is_the_formula",
+        ),
+    ),
+    Mutant(
+        "a bot that scores",
+        "processors/scoring.py",
+        "if not rules or (b & AGENT_MASK) >> AGENT_SHIFT >= PROXY:",
+        "if not rules:",
+        (_SCORE + "test_bots_and_proxies_score_nothing",),
+    ),
+    # The set of facts
+    Mutant(
+        "no dedupe",
+        "processors/subject.py",
+        "    at = ledger.find(row.ledger, b)\n    if at >= 0:\n        return met_again(row, at, e, out)\n",
+        "",
+        (
+            _DELIVERY + "test_case_01_the_same_identity_and_payload_is_dropped",
+            _FOLD + "test_permutation_duplication_and_any_cut",
+        ),
+    ),
+    Mutant(
+        "of two claims the last one stays",
+        "processors/subject.py",
+        "    if theirs >= mine and not named_anew:\n",
+        "    if theirs < mine:\n",
+        (
+            _DELIVERY + "test_case_02_of_two_payloads_the_first_recorded_stays",
+            _FOLD + "test_of_two_claims_to_one_identity_the_first_recorded_stays",
+        ),
+    ),
+    Mutant(
+        "ties in the order of arrival",
+        "processors/subject.py",
+        "after = a > head.a or (a == head.a and b > head.b)",
+        "after = a >= head.a",
+        (_FOLD + "test_permutation_duplication_and_any_cut",),
+    ),
+    Mutant(
+        "no ranks of types",
+        "processors/events.py",
+        "RANK: dict[str, int] = {name: _RANKS.get(name, _RANK_ANSWER) for name in KIND}",
+        "RANK: dict[str, int] = {name: _RANK_ANSWER for name in KIND}",
+        (_HANDOFF + "test_at_one_instant_what_prospects_do_comes_before_what_sales_answers",),
+    ),
+    Mutant(
+        "a late fact that is not folded in its place",
+        "processors/subject.py",
+        "    return min((a, b), (_unsaid_trigger(row, head, e) << 22, 0))\n",
+        "    return None\n",
+        (
+            _DELIVERY + "test_case_04_stage_events_out_of_order_end_as_if_in_order_and_are_restated",
+            _FOLD + "test_permutation_duplication_and_any_cut",
+        ),
+    ),
+    Mutant(
+        "a fold from a snapshot that lies behind the late fact",
+        "processors/subject.py",
+        "row.snapshots = [x for x in row.snapshots if (x[0], x[1]) < key]",
+        "row.snapshots = list(row.snapshots)",
+        (_FOLD + "test_snapshot_and_tail_is_full_replay",),
+    ),
+    Mutant(
+        "a fact that is lost in compaction",
+        "processors/ledger.py",
+        "return ledger[at:], data[_payloads_before(ledger, at) :]",
+        "return ledger[at + WIDTH :], data[_payloads_before(ledger, at + WIDTH) :]",
+        (_FOLD + "test_compaction_is_invisible_within_the_bounds",),
+    ),
+    # Time
+    Mutant(
+        "a timer before the event of its instant",
+        "processors/fold.py",
+        "        while s.due < e[0] >> 22:\n",
+        "        while s.due <= e[0] >> 22:\n",
+        (
+            _HANDOFF + "test_what_comes_at_the_instant_of_a_timer_comes_before_it",
+            _FOLD + "test_when_timers_run_and_in_which_order_facts_come_makes_no_difference",
+        ),
+    ),
+    Mutant(
+        "clocks that do not know of summer time",
+        "processors/days.py",
+        "        if self._utc:\n            return [(from_ms, to_ms, 0)]\n",
+        "        if True:\n            return [(from_ms, to_ms, 0 if self._utc else self._raw(0))]\n",
+        (
+            _TIME + "test_case_44_the_day_on_which_clocks_are_put_forward_has_its_real_hours",
+            "tests/laws/test_calendar_laws.py::test_open_is_what_the_local_clock_reads",
+        ),
+    ),
+    Mutant(
+        "clocks that start before anybody could know",
+        "processors/handoff.py",
+        "start = t if backfill else start_of(s, t, scope)",
+        "start = t",
+        (
+            _HANDOFF + "test_a_clock_starts_when_the_ground_could_be_known",
+            _FOLD + "test_no_clock_starts_before_it_could_be_known",
+        ),
+    ),
+    Mutant(
+        "a pause that uses up time",
+        "processors/handoff.py",
+        "change(s, h, paused=0, pauses=(*h.pauses, t), **_moved(h, h.paused, calendar, t, calendar))",
+        "change(s, h, paused=0, pauses=(*h.pauses, t))",
+        (_TIME + "test_case_44_a_pause_across_the_due_instant_moves_it",),
+    ),
+    # Handoffs
+    Mutant(
+        "a hand-raise that an answer does not use up",
+        "processors/handoff.py",
+        "s.consumed = max(s.consumed, t)",
+        "s.consumed = s.consumed",
+        (_HANDOFF + "test_an_answer_uses_up_the_hand_raises_before_it",),
+    ),
+    Mutant(
+        "an answer that pins nothing",
+        "processors/say.py",
+        "pinned = bool(h.touched) or h.outcome in (ACCEPTED, TURNED_DOWN) or (before is not None and before.pinned)",
+        "pinned = False",
+        (
+            _HANDOFF + "test_an_answer_pins_the_handoff",
+            _FOLD + "test_an_answer_pins_its_handoff_whatever_comes_late",
+        ),
+    ),
+    Mutant(
+        "back-fill that calls sales",
+        "processors/handoff.py",
+        "silent = bool(backfill)",
+        "silent = False",
+        (_STAGE + "test_case_48_back_fill_moves_state_and_figures_and_calls_nobody",),
+    ),
+    Mutant(
+        "a former owner who counts for ever",
+        "processors/facts.py",
+        "return actor != h.owner and bool(counts) and f.t > counts[-1]",
+        "return False",
+        (_STAGE + "test_case_33_the_previous_owner_counts_for_a_business_hour",),
+    ),
+    Mutant(
+        "one threshold up and down",
+        "processors/qualify.py",
+        "if not s.barred and (points >= d.source.thresholds.down or scoring.raised(s, t, d)):",
+        "if not s.barred and (points >= d.source.thresholds.up or scoring.raised(s, t, d)):",
+        (_TIME + "test_case_39_fading_below_unqualifies_by_time_and_the_open_handoff_is_kept",),
+    ),
+    Mutant(
+        "a journey that goes on as if sales had not answered",
+        "processors/qualify.py",
+        "    return t > s.until and (s.low or before < d.source.thresholds.up)\n",
+        "    return True\n",
+        (_STAGE + "test_case_30_after_recycling_below_the_old_threshold_not_qualified_until_re_armed",),
+    ),
+    Mutant(
+        "handoffs that are not known again",
+        "processors/episodes.py",
+        "        if first is None or order < first:\n",
+        "        if False:\n",
+        (
+            _HANDOFF + "test_ids_and_sequences_survive_a_restart",
+            _FOLD + "test_an_episode_that_was_said_keeps_its_id",
+        ),
+    ),
+    # What is said
+    Mutant(
+        "a dropped sequence number",
+        "processors/say.py",
+        "sequence = row.sequences[topic] = row.sequences.get(topic, 0) + 1",
+        "sequence = row.sequences[topic] = row.sequences.get(topic, 0) + 1 + (len(out) == 2)",
+        (
+            _FOLD + "test_live_in_the_order_of_recording",
+            _TOPOLOGY + "test_one_partition_or_eight_restarted_or_not_is_the_same",
+        ),
+    ),
+    Mutant(
+        "a decision that is withdrawn in silence",
+        "processors/say.py",
+        "    for key, content in old.items():\n        if key not in new:\n",
+        "    for key, content in old.items():\n        if False:\n",
+        (
+            _HANDOFF + "test_a_touch_that_arrives_after_the_breach_was_told_takes_it_back",
+            _FOLD + "test_when_timers_run_and_in_which_order_facts_come_makes_no_difference",
+        ),
+    ),
+    Mutant(
+        "what is held back is forgotten",
+        "processors/subject.py",
+        "            row.waiting = True\n",
+        "            row.waiting = False\n",
+        (
+            _OPERATION + "test_case_50_no_false_breach_after_workers_were_down",
+            _FOLD + "test_permutation_duplication_and_any_cut",
+        ),
+    ),
+    # Figures and money
+    Mutant(
+        "an exit that leaves no stage",
+        "processors/figures.py",
+        '            put(("left", entry & CODE, old, *lead))\n',
+        "            pass\n",
+        (
+            _STAGE + "test_case_29_a_re_entry_is_a_second_row",
+            _FOLD + "test_balance_is_entered_less_left",
+        ),
+    ),
+    Mutant(
+        "a minor unit lost in rounding",
+        "processors/money.py",
+        "    for i in by_remainder[: amount - sum(shares)]:\n        shares[i] += 1\n",
+        "",
+        (
+            _STAGE + "test_case_34_won_reopened_lost_is_reversed",
+            _TOPOLOGY + "test_shares_sum_to_the_deal",
+        ),
+    ),
+    Mutant(
+        "credit that is rounded touch by touch",
+        "processors/attribution.py",
+        "    if missing:\n        for i in sorted(",
+        "    if False:\n        for i in sorted(",
+        (
+            "tests/unit/test_attribution.py::test_shares_are_those_of_money",
+            "tests/laws/test_revenue_laws.py::test_credit_is_what_was_booked_in_any_order",
+        ),
+    ),
+    Mutant(
+        "a share that is lost on a lead that was unlinked",
+        "processors/deals.py",
+        "            del self.leads[lead]\n",
+        "            pass\n",
+        (_STAGE + "test_a_lead_that_is_unlinked_stands_where_it_stood_and_the_others_have_its_share",),
+    ),
+    # Partitions
+    Mutant(
+        "a second row on the wrong partition",
+        "streams/topology.py",
+        "        if home != self.partition:\n",
+        "        if False:\n",
+        (
+            _OPERATION
+            + "test_case_49_a_record_on_the_wrong_partition_is_forwarded_and_there_are_never_two_rows",
+        ),
+    ),
+)
