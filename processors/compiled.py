@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from decimal import Decimal, localcontext
 from functools import lru_cache
 from typing import Any
+from zlib import crc32
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -70,6 +71,7 @@ class Compiled(Struct, frozen=True):
     sql: int
     opportunity: int
     won: int
+    mark: int = 0  # of name, version and instant: what a row remembers of it
 
     def day(self, ms: int) -> int:
         return self.days.day(ms)
@@ -83,6 +85,14 @@ class Compiled(Struct, frozen=True):
             elif policy.when.test(values):
                 return n
         return chosen
+
+    def sweep_at(self, subject: str) -> int:
+        """When a sweep looks at a subject anew: an instant of its own, by hash, in the business hours that follow
+        ``effective_at`` (the calendar of the SLA policy for all other handoffs, in the calendar's own zone)."""
+        d = self.source
+        after = 1 + (crc32(subject.encode()) * d.policy.sweep_over_ms >> 32)
+        policy = next(p for p in d.sla if p.when is None)
+        return d.calendars[policy.calendar].add(d.effective_at, after)
 
     def calendar(self, policy: SlaPolicy, zone: str = "") -> Calendar:
         calendar = self.source.calendars[policy.calendar]
@@ -161,4 +171,5 @@ def compile_definition(d: Definition) -> Compiled:
         names={s.rank: s.name for s in stages},
         codes=codes,
         **{role: roles[role] for role in ROLES},
+        mark=crc32(f"{d.name}@{d.version}@{d.effective_at}".encode()),
     )

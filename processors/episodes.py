@@ -74,7 +74,7 @@ def start_of(s: State, t: int, scope: Scope) -> int:
     earliest_after = [*accumulate(reversed(recorded), min)][::-1]
     for by in [t, *sorted({k for k in recorded if t < k < s.known})][:_TRIALS]:
         missing = next((n for n, k in enumerate(recorded) if k > by), len(items))
-        if missing <= trigger and earliest_after[missing] > by:
+        if missing <= trigger and earliest_after[missing] > by and s.fired != t:
             continue  # all that came before the trigger, and it was not enough
         heard = scope.heard(by)
         if heard is not None and _has_episode(heard, s, t):

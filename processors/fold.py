@@ -62,14 +62,15 @@ def step(s: State, e: Item, scope: Scope) -> None:
     known = t + lag(c >> 48)
     if known > s.known:
         s.known = known
-    if s.definition + 1 < len(scope.definitions):
-        _adopt(s, t, scope)
+    adopted = s.definition + 1 < len(scope.definitions) and _adopt(s, t, scope)
     d = scope.definitions[s.definition]
     kind = b >> 8 & 255
     backfill = b & BACKFILL
     if kind >= FACT:
         if kind not in _QUIET:
             _fact(s, kind, Fact(t, b, backfill, data, d, scope))
+        if adopted and s.journeys:
+            _look_anew(s, t, backfill, d, scope)
         return
     if not s.journeys or s.left:
         lifecycle.started(s, t, d, backfill)
@@ -88,11 +89,13 @@ def step(s: State, e: Item, scope: Scope) -> None:
         s.raised = max(s.raised, t)
         moved = True
     if not moved:
+        if adopted:
+            _look_anew(s, t, backfill, d, scope)
         return
     journeys, cross = s.journeys, s.cross
     _news(s)
     qualify.settle(s, t, backfill, before, d, scope)
-    if s.journeys is not journeys or s.cross != cross:
+    if adopted or s.journeys is not journeys or s.cross != cross:
         qualify.arm(s, d, scope)
 
 
@@ -116,27 +119,40 @@ def _fact(s: State, kind: int, f: Fact) -> None:
 
 
 def fire(s: State, scope: Scope) -> None:
-    """The timers at the due instant."""
+    """The timers at the due instant. A sweep comes last, as the next event would."""
     t = s.fired = s.due
     d = scope.definitions[s.definition]
     qualify.fire(s, t, d, scope)
+    if s.definition + 1 < len(scope.definitions) and qualify.swept_at(s, scope) <= t:
+        _adopt(s, t, scope, swept=True)
+        d = scope.definitions[s.definition]
+        # a history that was only imported calls nobody: silent, if the lead's newest event was back-filled
+        _look_anew(s, t, s.b & BACKFILL, d, scope)
     qualify.arm(s, d, scope)
     if s.due <= t:
         raise AssertionError(f"a timer of {scope.subject} at {t} leaves a timer at {s.due}")
 
 
-def _adopt(s: State, t: int, scope: Scope) -> None:
-    """A new definition reaches a lead with the lead's next event; what the ledger still has is scored again."""
+def _look_anew(s: State, t: int, backfill: int, d: Compiled, scope: Scope) -> None:
+    """What follows from the new definition by itself: the score did not move."""
+    qualify.settle(s, t, backfill, scoring.level(s, t, d), d, scope)
+    qualify.arm(s, d, scope)
+
+
+def _adopt(s: State, t: int, scope: Scope, swept: bool = False) -> bool:
+    """A new definition reaches a lead with the lead's next event, or a sweep; what the ledger still has is scored
+    again. Is it another one than before?"""
     if handoff.keep_hours(s, t, scope):
         qualify.arm(s, scope.definitions[s.definition], scope)
     before = scope.definitions[s.definition]
     s.definition = s.hours
     if scope.definitions[s.definition] is before:
-        return
+        return False
     d: Compiled = scope.definitions[s.definition]
     lifecycle.renumber(s, before, d)
-    scoring.rescore(s, scope, d, including=False)
+    scoring.rescore(s, scope, d, including=swept)
     s.barred = s.barred & ~1 | scoring.barred(s.attributes, d)
+    return True
 
 
 def _disqualify(s: State, t: int, reason: str) -> None:

@@ -291,6 +291,7 @@ class Row(Struct, array_like=True):
     approximate: bool = False
     touches: list[tuple[int, str, str]] = []  # of a lead, below the horizon: what they earned stays theirs
     erasures: tuple[Erasure, ...] = ()
+    terms: tuple[int, ...] = ()  # marks of the definitions that the places 1.. up to `State.hours` meant
 
 
 #: Layouts of stored rows: msgpack as it is, and in an LZ4 block with its size, where that is worth it.

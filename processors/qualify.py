@@ -146,8 +146,18 @@ def arm(s: State, d: Compiled, scope: Scope) -> None:
             due = min(due, scope.definitions[s.hours + 1].source.effective_at)
     elif s.journeys and s.journeys[-1].at < d.mql:
         due = min(due, s.last + d.source.policy.inactive_days * DAY)
+    if s.definition + 1 < len(scope.definitions):
+        due = min(due, swept_at(s, scope))
     # A late fact can move a trigger behind the due instant that was said: time does not go back for it.
     s.due = max(due, s.last)
+
+
+def swept_at(s: State, scope: Scope) -> int:
+    """When a newer definition looks at the lead although nothing happens; NEVER if none does."""
+    if not s.journeys:
+        return NEVER
+    later = scope.definitions[s.definition + 1 :]
+    return min((d.sweep_at(scope.subject) for d in later if d.source.sweep), default=NEVER)
 
 
 def fire(s: State, t: int, d: Compiled, scope: Scope) -> None:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from msgspec import Struct
 
-from processors import erasure, ledger, say, scoring
+from processors import erasure, ledger, say, scoring, versions
 from processors.attribution import Credit, Touch, of_lead, touches
 from processors.compiled import Compiled
 from processors.events import FACT, NATURAL, PAYLOAD, Event, both_names
@@ -154,9 +154,9 @@ def process(
     ``live`` nothing is said: the row remembers that it has something to say.
     """
     out = Result(outputs=[], told=[], refused=[], counts={})
+    stale: _Key | None = (0, 0) if versions.catch_up(row, scope) else None  # fold again from here
     head = row.head
     before = seen(head, credit_of(row, head, scope))
-    stale: _Key | None = None  # fold again from here
     look_into(scope, lambda: (base_of(row), effective(row)))
     scope.said = row.minted
     for e in sorted(events, key=_order) if len(events) > 1 else events:
@@ -182,6 +182,7 @@ def process(
         row.ledger and head.last - HORIZON_MS > int.from_bytes(row.ledger[:8], "big") >> 22
     ):
         _compact(row, scope.definitions[head.definition])
+    versions.remember(row, scope.definitions)
     after_ = seen(head, credit_of(row, head, scope))
     if any(x is not y for x, y in zip(before, after_, strict=True)) and before != after_:
         out.moved = (before, after_)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from logging import getLogger
 
-from processors import figures
+from processors import figures, versions
 from processors.figures import Contribution
 from processors.model import Row, load
 from streams.kafka_tools import Reader, partition_of
@@ -77,8 +77,11 @@ def figures_of_rows(
     totals: Contribution = {}
     forgotten = 0
     for key, each in found:
+        scope = logic.scope(key.encode())
+        if key[:1] in "la":
+            versions.catch_up(each, scope)  # where no worker has reviewed it yet
         forgotten += as_of_ms is not None and figures.forgotten(each, as_of_ms)
-        figures.add(totals, figures.of_row(key, each, logic.scope(key.encode()), as_of_ms).items())
+        figures.add(totals, figures.of_row(key, each, scope, as_of_ms).items())
     if forgotten:
         log.warning(
             "%d leads have more history than their rows keep, so how they stood then is not counted; "

@@ -9,18 +9,18 @@ from __future__ import annotations
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
-from heapq import heapify, heappop, heappush
+from heapq import heapify
 from logging import getLogger
 
 import msgspec
 from aiokafka.partitioner import murmur2
 
-from processors import accounts, deals, figures, ledger, market, purge, subject
+from processors import accounts, deals, figures, ledger, market, purge, subject, versions
 from processors.compiled import Compiled, compile_definition
 from processors.definition.model import Definition
 from processors.events import Event, from_envelope
 from processors.figures import Contribution
-from processors.model import NEVER, Row, dump, load
+from processors.model import Row, dump, load
 from processors.reference import Reference
 from processors.reference import apply as apply_reference
 from processors.say import HANDOVERS, RECORD_OF, Output
@@ -32,6 +32,7 @@ from streams import inbox, metrics
 from streams.clock import clock_of
 from streams.dead_letters import dead_letter
 from streams.definitions import base_definition, default_definition
+from streams.partition import Partition
 from streams.settings import Settings
 from streams.work import Message, Record, Rows, SourceRecord, Work
 
@@ -57,39 +58,6 @@ class Staged(msgspec.Struct):
     rows: dict[bytes, Row]
     moves: list[tuple[Contribution, Contribution]]
     counts: Counter[tuple[str, ...]]
-
-
-class Partition:
-    """What is derived from the rows of one partition: due instants, what waits to be said, totals."""
-
-    def __init__(self, rows: Rows, naming: int) -> None:
-        self.rows = rows
-        self.naming = naming
-        self.due: dict[bytes, int] = {}
-        self.heap: list[tuple[int, bytes]] = []
-        self.waiting: dict[bytes, None] = {}
-        self.totals: Contribution = {}
-        self.taken: list[tuple[int, bytes]] = []  # off the heap, not yet committed
-
-    def schedule(self, key: bytes, due: int) -> None:
-        if self.due.get(key, NEVER) == due:
-            return
-        if due == NEVER:
-            self.due.pop(key, None)
-        else:
-            self.due[key] = due
-            heappush(self.heap, (due, key))
-
-    def put_back(self) -> None:
-        """A round of timers was aborted: it will come again."""
-        for item in self.taken:
-            heappush(self.heap, item)
-        self.taken = []
-
-    def next_due(self) -> int | None:
-        while self.heap and self.due.get(self.heap[0][1]) != self.heap[0][0]:
-            heappop(self.heap)
-        return self.heap[0][0] if self.heap else None
 
 
 class LeadTopology:
@@ -151,9 +119,7 @@ class LeadTopology:
     def opened(self, partition: int, rows: Rows) -> None:
         part = self._parts[partition] = Partition(rows, self._naming)
         for key, data in rows.items():
-            row = load(data)
-            self._enlist(part, key, row)
-            figures.add(part.totals, self._contribution(key, row).items())
+            self._count(part, key, data)
         heapify(part.heap)
 
     def _part(self, partition: int) -> Partition:
@@ -161,10 +127,23 @@ class LeadTopology:
         part = self._parts[partition]
         part.put_back()
         if part.naming != self._naming:  # or what comes next would be subtracted under other names and days
-            part.naming, part.totals = self._naming, {}
-            for key, data in part.rows.items():
-                figures.add(part.totals, self._contribution(key, load(data)).items())
+            part.begin_review(self._naming)
         return part
+
+    def _review(self, part: Partition, key: bytes) -> None:
+        """Count a row by the definitions in force; they may look at it without any event of its own."""
+        del part.review[key]
+        data = part.rows.get(key)
+        if data is not None:
+            self._count(part, key, data)
+
+    def _count(self, part: Partition, key: bytes, data: bytes) -> None:
+        row = load(data)
+        behind = key[:1] in (b"l", b"a") and versions.catch_up(row, self.scope(key))
+        self._enlist(part, key, row)
+        if behind:  # it has to be folded again, although nobody asks for it
+            part.waiting[key] = None
+        figures.add(part.totals, self._contribution(key, row).items())
 
     def closed(self, partition: int) -> None:
         self._parts.pop(partition, None)
@@ -174,26 +153,21 @@ class LeadTopology:
     def next_due(self, partition: int, live: bool) -> int | None:
         part = self._parts[partition]
         part.put_back()
+        if part.review or part.naming != self._naming:
+            return -1 - len(part.review)  # at once; and what has changed with each slice is no idling
         if not live:
             return None  # timers wait for the end of the past: most of them would be outrun by its next event
         return 0 if part.waiting else part.next_due()
 
     def due(self, partition: int, now_ms: int, live: bool, limit: int) -> Work:
         part = self._part(partition)
-        keys: dict[bytes, None] = {}
-        if not live:
-            limit = 0
-        for key in part.waiting:
-            if len(keys) >= limit:
-                break
-            keys[key] = None
-        while len(keys) < limit and (due := part.next_due()) is not None and due <= now_ms:
-            item = heappop(part.heap)
-            part.taken.append(item)
-            keys[item[1]] = None
         work = _Batch(self, partition, part, now_ms, live)
-        for key in keys:
-            work.row(key, (), ())
+        if part.review:
+            for key in part.to_review(limit):
+                self._review(part, key)
+        elif live:
+            for key in part.take_due(now_ms, limit):
+                work.row(key, (), ())
         return work.done()
 
     def batch(self, partition: int, records: Sequence[SourceRecord], now_ms: int, live: bool) -> Work:
@@ -255,11 +229,11 @@ class LeadTopology:
         """Totals over the partitions that this worker owns."""
         out: Contribution = {}
         for part in self._parts.values():
-            figures.add(out, part.totals.items())
+            figures.add(out, part.shown.items())
         return out
 
     def totals_by_partition(self) -> dict[int, Contribution]:
-        return {n: part.totals for n, part in self._parts.items()}
+        return {n: part.shown for n, part in self._parts.items()}
 
     def exposition(self) -> str:
         """The funnel's part of ``/metrics``."""
@@ -417,6 +391,8 @@ class _Batch:
 
     def _row(self, key: bytes, found: Sequence[tuple[Event, SourceRecord]], told: Sequence[Told]) -> None:
         topology = self.topology
+        if key in self.part.review:
+            topology._review(self.part, key)
         row = topology.row_of(self.partition, key, self.part.rows)
         events = [e for e, _ in found]
         scope = topology.scope(key)

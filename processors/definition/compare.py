@@ -29,7 +29,9 @@ _MILLI = frozenset(
         "engaged_min",
     )
 )
-_SPANS = frozenset(("first_touch", "decision", "meeting", "expire_after", "grace", "previous_owner_ms"))
+_SPANS = frozenset(
+    ("first_touch", "decision", "meeting", "expire_after", "grace", "previous_owner_ms", "sweep_over_ms")
+)
 _NAMES = {
     "when": "condition",
     "half_life_days": "half-life (days)",
@@ -37,6 +39,7 @@ _NAMES = {
     "high_per_mille": "upper bound",
     "margin_per_mille": "margin",
     "previous_owner_ms": "grace of the previous owner",
+    "sweep_over_ms": "business time of a sweep",
     "fiscal_year_start": "first month of the fiscal year",
     "horizons_days": "conversion horizons (days)",
     "context_asks": "what a complete context has",

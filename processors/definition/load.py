@@ -306,6 +306,8 @@ class _Loader:
                 )
                 continue
             longest = max(policy.first_touch, policy.decision, policy.meeting, policy.expire_after)
+            if policy.when is None:
+                longest = max(longest, d.policy.sweep_over_ms)
             try:
                 d.calendars[policy.calendar].add(d.effective_at, longest)
             except ValueError:

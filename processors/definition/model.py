@@ -172,6 +172,7 @@ class Policy(Struct, frozen=True, kw_only=True):
     flood_min: int = 50  # new handoffs per team and hour that are never held
     flood_factor: int = 5
     max_leads_per_anonymous: int = 3
+    sweep_over_ms: int = 40 * HOUR  # business time over which a sweep is spread
 
 
 class Definition(Struct, frozen=True, kw_only=True):

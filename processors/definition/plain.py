@@ -268,8 +268,12 @@ def plain(definition: Definition) -> str:
     if d.effective_at > DAY:
         lines += [f"In force from {moment(d.effective_at, d.time_zone)}.", ""]
     if d.sweep:
+        usual = d.calendars[next(p.calendar for p in d.sla if p.when is None)]
         lines += [
-            "All leads are looked at anew when it comes into force, not only those with new events.",
+            (
+                "All leads are looked at anew when it comes into force, not only those with new events, "
+                f"spread over {business(d.policy.sweep_over_ms, usual)}."
+            ),
             "",
         ]
     lines += _qualified(d) + _counts(d) + _handoff(d) + _measured(d)

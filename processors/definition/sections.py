@@ -132,6 +132,7 @@ def policy(t: Table, d: Policy, day_ms: int) -> Policy:
         flood_min=t.whole("flood_min", d.flood_min, 1, 1_000_000),
         flood_factor=t.whole("flood_factor", d.flood_factor, 1, 1000),
         max_leads_per_anonymous=t.whole("max_leads_per_anonymous", d.max_leads_per_anonymous, 1, 100),
+        sweep_over_ms=t.duration("sweep_over", d.sweep_over_ms, day_ms=day_ms),
     )
     t.close()
     return made

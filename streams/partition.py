@@ -1,0 +1,74 @@
+"""What a worker knows of one partition besides its rows: due instants, what waits to be said, totals.
+
+All of it follows from the rows, so it is made when the partition arrives. Totals are counted in the stages, days and
+segments of the definitions in force, and sweeps set timers: when the definitions change, every row is reviewed, in slices
+between batches. Until that is done, what is shown is as it was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from heapq import heappop, heappush
+from itertools import islice
+
+from processors.figures import Contribution
+from processors.model import NEVER
+from streams.work import Rows
+
+
+class Partition:
+    """Due instants, rows that wait to be said, totals. ``naming`` counts the changes of the definitions."""
+
+    def __init__(self, rows: Rows, naming: int) -> None:
+        self.rows = rows
+        self.naming = naming
+        self.due: dict[bytes, int] = {}
+        self.heap: list[tuple[int, bytes]] = []
+        self.waiting: dict[bytes, None] = {}
+        self.totals: Contribution = {}  # of the rows that are not under review
+        self.taken: list[tuple[int, bytes]] = []  # off the heap, not yet committed
+        self.review: dict[bytes, None] = {}  # rows still counted by the definitions before
+        self._before: Contribution = {}
+
+    @property
+    def shown(self) -> Contribution:
+        """Totals for people: of all rows, by one set of definitions."""
+        return self._before if self.review else self.totals
+
+    def begin_review(self, naming: int) -> None:
+        """The definitions have changed: all rows have to be counted anew."""
+        self._before, self.totals = self.shown, {}
+        self.naming = naming
+        self.review = dict.fromkeys(key for key, _ in self.rows.items())
+
+    def to_review(self, most: int) -> list[bytes]:
+        return list(islice(self.review, most))
+
+    def schedule(self, key: bytes, due: int) -> None:
+        if self.due.get(key, NEVER) == due:
+            return
+        if due == NEVER:
+            self.due.pop(key, None)
+        else:
+            self.due[key] = due
+            heappush(self.heap, (due, key))
+
+    def put_back(self) -> None:
+        """A round of timers was aborted: it will come again."""
+        for item in self.taken:
+            heappush(self.heap, item)
+        self.taken = []
+
+    def next_due(self) -> int | None:
+        while self.heap and self.due.get(self.heap[0][1]) != self.heap[0][0]:
+            heappop(self.heap)
+        return self.heap[0][0] if self.heap else None
+
+    def take_due(self, now_ms: int, most: int) -> Iterator[bytes]:
+        """Rows with something to do by ``now_ms``: what waits to be said, then timers, the earliest first."""
+        keys = dict.fromkeys(islice(self.waiting, most))
+        while len(keys) < most and (due := self.next_due()) is not None and due <= now_ms:
+            item = heappop(self.heap)
+            self.taken.append(item)
+            keys[item[1]] = None
+        return iter(keys)

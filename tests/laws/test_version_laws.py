@@ -1,0 +1,120 @@
+"""Definitions that come and go: a sweep is a transition like any other, and it makes no difference when a worker heard of it."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+
+from hypothesis import example, given
+from hypothesis import strategies as st
+from msgspec.structs import replace
+
+from processors.compiled import Compiled, compile_definition
+from processors.model import encode
+from tests.judge import KEY, TIMELINE, played, same, well_said
+from tests.strategies import DAYS, END, FITS, SEEDS, Sent, at, histories, moments, sent
+from tests.world import World, cut
+
+#: The second one sweeps, within two days; so does the third, over a week.
+SWEEPING = (
+    TIMELINE[0],
+    *(
+        compile_definition(
+            replace(d.source, sweep=True, policy=replace(d.source.policy, sweep_over_ms=hours * 3_600_000))
+        )
+        for d, hours in zip(TIMELINE[1:], (16, 40), strict=True)
+    ),
+)
+
+#: A lead that has enough for the second definition and not for the first, and a late fact of it.
+SWEPT_AND_LATE = [
+    sent("created", at(0), 0, {"source": "webinar", "generated_by": "marketing"}),
+    sent("attributes_changed", at(0), 1, {"fields": FITS}),
+    *(sent("content_downloaded", at(8, 9 + n), 2 + n, {"asset_id": f"g{n}"}) for n in range(2)),
+    sent("content_downloaded", at(7, 9), 4, {"asset_id": "late"}, recorded_at=at(12, 9)),
+]
+
+
+@given(histories(lagged=True), SEEDS, st.lists(moments(2 * DAYS), max_size=6))
+@example(SWEPT_AND_LATE, 0, [])
+@example(SWEPT_AND_LATE, 3, [at(10), at(11), at(12)])
+def test_a_sweep_comes_out_the_same_whenever_timers_run_and_facts_come(
+    history: list[Sent], seed: int, ticks: list[int]
+) -> None:
+    random.Random(seed).shuffle(history)
+    w = played(history, seed, SWEEPING, sorted(ticks), live=True)
+    same(w, history)
+    well_said(w)
+
+
+@given(histories(lagged=True), SEEDS)
+@example(SWEPT_AND_LATE, 0)
+def test_replay_sweeps_as_the_live_worker_did(history: list[Sent], seed: int) -> None:
+    """Nothing being said before the end, nothing depends on the order: also not what sweeps decided, and when."""
+    rng = random.Random(seed)
+    ends = []
+    for _ in range(2):
+        rng.shuffle(history)
+        w = played(history, rng.randrange(2**32), SWEEPING)
+        ends.append((encode(w.row(KEY).head), encode(w.row(KEY).minted), w.totals))
+    assert ends[0] == ends[1]
+
+
+def reviewed(w: World, definitions: tuple[Compiled, ...]) -> None:
+    """The worker hears of definitions, and looks at every row, as the topology does in slices."""
+    w.definitions = definitions
+    w.totals = w.summed()
+    for key in list(w.stored):
+        w.feed(key, (), w.now)
+
+
+@given(
+    histories(lagged=True),
+    SEEDS,
+    st.lists(st.sampled_from([1, 2]), max_size=2, unique=True),
+    st.integers(0, 30),
+)
+@example(SWEPT_AND_LATE, 0, [2], 3)
+@example(SWEPT_AND_LATE, 1, [1], 5)
+def test_when_a_worker_hears_of_a_definition_makes_no_difference(
+    history: list[Sent], seed: int, known: Sequence[int], after: int
+) -> None:
+    """Some definitions are known at first, all of them later: after events that they should have judged, and at other
+    places in the timeline than before."""
+    rng = random.Random(seed)
+    history.sort(key=lambda x: (x.recorded_at, x.offset))
+    w = World(tuple(SWEEPING[n] for n in sorted({0, *known})), now=0)
+    fed = 0
+    for batch in cut(history, rng):
+        if fed <= after < fed + len(batch):
+            reviewed(w, SWEEPING)
+        fed += len(batch)
+        now = max(w.now, *(x.recorded_at for x in batch))
+        w.tick(now)
+        w.batch([x.event for x in batch], now)
+    reviewed(w, SWEEPING)
+    w.tick(END)
+    w.speak(END)
+    if history:
+        same(w, history)
+        well_said(w)
+        row = w.row(KEY)
+        assert row.terms == tuple(d.mark for d in SWEEPING[1 : row.head.hours + 1])
+
+
+@given(histories(), SEEDS)
+def test_a_definition_taken_back_before_it_held_leaves_no_trace(history: list[Sent], seed: int) -> None:
+    """A worker knew of a version that a newer one, recorded earlier, has since overtaken: rows that adopted it forget it."""
+    other = compile_definition(replace(SWEEPING[1].source, name="other", effective_at=at(9)))
+    history.sort(key=lambda x: (x.recorded_at, x.offset))
+    w = World((SWEEPING[0], other), now=0)
+    for batch in cut(history, random.Random(seed)):
+        now = max(w.now, *(x.recorded_at for x in batch))
+        w.tick(now)
+        w.batch([x.event for x in batch], now)
+    reviewed(w, SWEEPING)
+    w.tick(END)
+    w.speak(END)
+    if history:
+        same(w, history)
+        well_said(w)
