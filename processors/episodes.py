@@ -29,12 +29,15 @@ def said_before(t: int, used: set[tuple[str, int]], scope: Scope) -> Minted | No
     """The said handoff that one decided at ``t`` continues: rather one that was open at ``t`` than one that began
     later, rather one that was answered, then the same trigger, then the earliest."""
     best: Minted | None = None
-    first: tuple[bool, bool, bool, int, int] | None = None
-    for m in (*scope.claims, *scope.said):
+    first: tuple[bool, int, bool, bool, bool, int, int] | None = None
+    merged = any(m.of != scope.subject for m in scope.minted)
+    for m in scope.minted:
         name = (m.of, m.ordinal)
         if m.end < t or name in used or (*name, t) in scope.banned:
             continue
-        order = (m.trigger > t, not m.pinned, m.trigger != t, m.trigger, m.ordinal)
+        # Of two leads' calls that are one now, the one to be answered first stays (case 15).
+        first_due = (not m.pinned, m.due or NEVER) if merged else (False, 0)
+        order = (*first_due, m.trigger > t, not m.pinned, m.trigger != t, m.trigger, m.ordinal)
         if first is None or order < first:
             best, first = m, order
     return best
@@ -42,7 +45,7 @@ def said_before(t: int, used: set[tuple[str, int]], scope: Scope) -> Minted | No
 
 def answered_before(t: int, named: str, used: set[tuple[str, int]], scope: Scope) -> Minted | None:
     """The said handoff that an answer at ``t`` pinned, although its ground is gone now."""
-    for m in scope.said:
+    for m in scope.minted:
         if m.pinned and m.trigger < t <= m.end and (m.of, m.ordinal) not in used and named in ("", m.id):
             return m
     return None
@@ -69,21 +72,28 @@ def start_of(s: State, t: int, scope: Scope) -> int:
     if s.known <= t or scope.probing:
         return max(t, s.known)
     _, items = scope.history()
+    others = scope.apart()
     recorded = [recorded_at(e[0], e[2]) for e in items]
     trigger = sum((e[0], e[1]) < (s.a, s.b) for e in items)
     earliest_after = [*accumulate(reversed(recorded), min)][::-1]
-    for by in [t, *sorted({k for k in recorded if t < k < s.known})][:_TRIALS]:
+    instants = {k for k in recorded if t < k < s.known}
+    for _, run in others:
+        instants.update(k for e in run if t < (k := recorded_at(e[0], e[2])) < s.known)
+    for by in [t, *sorted(instants)][:_TRIALS]:
+        if any(_has_episode(scope.heard(by, run), s, t) for until, run in others if by < until):
+            return by  # whoever seemed to be another person had it then
         missing = next((n for n, k in enumerate(recorded) if k > by), len(items))
         if missing <= trigger and earliest_after[missing] > by and s.fired != t:
             continue  # all that came before the trigger, and it was not enough
-        heard = scope.heard(by)
-        if heard is not None and _has_episode(heard, s, t):
+        if _has_episode(scope.heard(by, None), s, t):
             return by
     return s.known
 
 
-def _has_episode(heard: State, s: State, t: int) -> bool:
+def _has_episode(heard: State | None, s: State, t: int) -> bool:
     """Did one who had heard this much know of an episode at or after ``t`` that is none of the earlier ones of ``s``?"""
+    if heard is None:
+        return False
     free = all_handoffs(heard)
     for h in all_handoffs(s):
         same = next((x for x in free if x.trigger <= end_of(h) and h.trigger <= end_of(x)), None)

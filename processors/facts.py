@@ -99,6 +99,9 @@ def _created(s: State, f: Fact) -> None:
 
 
 def _identified(s: State, f: Fact) -> None:
+    f.scope.linking = True
+    if f.scope.subject[:1] != "l":
+        return  # a visitor stays one: it is the lead that is known now
     if lifecycle.started(s, f.t, f.d, f.backfill).at < f.d.known:
         lifecycle.enter(s, f.t, f.d.known, f.d, f.backfill)
 
@@ -177,7 +180,7 @@ def _revived(s: State, f: Fact, named: str = "") -> Handoff | None:
     last = s.journeys[-1].handoffs[-1:]
     if last and last[0].outcome == WITHDRAWN and named in ("", last[0].id):
         h = last[0]
-        if any(m.pinned and m.end == f.t and (m.of, m.ordinal) == (h.of, h.ordinal) for m in f.scope.said):
+        if any(m.pinned and m.end == f.t and (m.of, m.ordinal) == (h.of, h.ordinal) for m in f.scope.minted):
             return handoff.change(s, h, outcome=OPEN, ended=0, reason="", flags=h.flags | UNGROUNDED)
     return None
 

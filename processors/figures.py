@@ -17,7 +17,7 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
-from processors import accounts, attribution, deals, ledger, market, priority
+from processors import accounts, attribution, deals, ledger, links, market, priority
 from processors.compiled import Compiled
 from processors.days import month_of_day
 from processors.deals import Deal
@@ -51,7 +51,7 @@ from processors.model import (
     encode,
 )
 from processors.scope import Scope
-from processors.subject import Seen, base_of, credit_of, effective
+from processors.subject import Seen, base_of, effective
 from processors.subject import seen as seen_of
 
 Key = tuple[Any, ...]
@@ -87,6 +87,8 @@ COLUMNS: dict[str, tuple[str, ...]] = (
         "untouched": ("team",),
         "days_to_won": ("source", "days"),
         "stranded": (),
+        "alias_drift": (),
+        "crowded": (),
         "deal": ("status",),
         "deal_amount": ("status", "currency"),
         "deal_open_amount": ("status", "currency"),
@@ -160,7 +162,12 @@ def stage_names(definitions: Sequence[Compiled]) -> dict[int, str]:
 
 def of_lead(seen: Seen, scope: Scope, fine: bool = True) -> Contribution:
     """What a lead's row adds. ``fine`` adds what only exact reports need: days, months and distributions."""
+    drift, crowded = seen.links
     out: Contribution = {}
+    if drift:
+        out["alias_drift",] = drift
+    if crowded:
+        out["crowded",] = crowded
     for life in _lives(seen) if seen.past else (seen,):
         add(out, _of_life(life, scope, fine).items())
     add(out, attribution.contribution(seen.credit, scope.definitions[-1], fine).items())
@@ -481,8 +488,13 @@ def move(total: Contribution, before: Mapping[Key, int], after: Mapping[Key, int
 
 
 def add(total: Contribution, more: Iterable[tuple[Key, int]]) -> None:
+    """total += more; keys that come to zero go."""
     for key, n in more:
-        total[key] = total.get(key, 0) + n
+        was = total.get(key, 0)
+        if was + n:
+            total[key] = was + n
+        elif was:
+            del total[key]
 
 
 def quantile(bins: Iterable[tuple[int, int]], num: int, den: int, beyond: int = 0) -> int | None:
@@ -528,14 +540,14 @@ def seen_at(row: Row, as_of_ms: int | None, scope: Scope) -> Seen:
     """A lead as it stood, or will have stood by timers alone, at an instant; by what is known of that now."""
     head = row.head
     if as_of_ms is None:
-        return seen_of(head, credit_of(row, head, scope))
+        return seen_of(row, head, scope)
     at = as_of_ms
     past = head.a >> 22 <= at and head.fired <= at
     if past and at < min(head.due, row.held):
-        return seen_of(head, credit_of(row, head, scope))
+        return seen_of(row, head, scope)
     base, items = base_of(row), [e for e in effective(row) if e[0] >> 22 <= at]
     look_into(scope, lambda: (base, items))
-    scope.said = row.minted
+    links.claim(row, scope)
     begin = [x[2] for x in row.snapshots if x[0] >> 22 <= at][-1:]
     if past and not row.held < head.latest:  # else a clock may start earlier than the head knows
         begin = [encode(head)]
@@ -549,7 +561,7 @@ def seen_at(row: Row, as_of_ms: int | None, scope: Scope) -> Seen:
         return s
 
     s = settled(once, scope)
-    return seen_of(s, credit_of(row, s, scope))
+    return seen_of(row, s, scope)
 
 
 def forgotten(row: Row, as_of_ms: int) -> bool:

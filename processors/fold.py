@@ -24,9 +24,8 @@ SPACING = 64
 _ROUNDS = 16
 _SPAM = KIND["spam_reported"]
 #: Facts that only the mirror of the outside world: they neither start a journey nor settle anything.
-_QUIET = frozenset(
-    KIND[name] for name in ("merged", "unmerged", "discovery_recorded", "objection_raised", "material_shared")
-)
+_QUIET = frozenset(KIND[name] for name in ("discovery_recorded", "objection_raised", "material_shared"))
+_LINKS = frozenset((KIND["merged"], KIND["unmerged"]))
 _ERASED, _CONSENT = KIND["erased"], KIND["consent_changed"]
 
 
@@ -55,6 +54,10 @@ def elapse(s: State, now: int, scope: Scope) -> None:
 def step(s: State, e: Item, scope: Scope) -> None:
     """One event."""
     a, b, c, data = e
+    kind = b >> 8 & 255
+    if kind in _LINKS:  # says who is who and changes nothing else, so that unmerge is the exact inverse
+        scope.linking = True
+        return
     t = a >> 22
     s.a, s.b = a, b
     s.n += 1
@@ -64,7 +67,6 @@ def step(s: State, e: Item, scope: Scope) -> None:
         s.known = known
     adopted = s.definition + 1 < len(scope.definitions) and _adopt(s, t, scope)
     d = scope.definitions[s.definition]
-    kind = b >> 8 & 255
     backfill = b & BACKFILL
     if kind >= FACT:
         if kind not in _QUIET:
@@ -172,9 +174,10 @@ def _news(s: State) -> None:
         handoff.change(s, h, news=h.news + 1)
 
 
-def as_heard(by: int, scope: Scope) -> State:
-    """What could be known at ``by``: the fold, as of then, of what had been recorded."""
-    base, items = scope.history()
+def as_heard(by: int, scope: Scope, of: list[Item] | None = None) -> State:
+    """What could be known at ``by``: the fold, as of then, of what had been recorded of the row's history, or of facts
+    that were not known to be its own."""
+    base, items = scope.history() if of is None else (None, of)
     heard = [e for e in items if recorded_at(e[0], e[2]) <= by]
     inner = Scope(scope.subject, scope.definitions, scope.reference, lambda: (base, heard), probing=True)
     s = decode_state(encode(base)) if base is not None else new_state()
@@ -186,14 +189,14 @@ def as_heard(by: int, scope: Scope) -> State:
 def look_into(scope: Scope, history: Callable[[], tuple[State | None, list[Item]]]) -> None:
     """Give the scope its history, and what follows from it."""
     scope.history = history
-    scope.heard = lambda by: as_heard(by, scope)
+    scope.heard = lambda by, of: as_heard(by, scope, of)
 
 
 def settled(run: Callable[[], State], scope: Scope) -> State:
     """Fold until every decided handoff that took over a said one overlaps with it; each round excludes wrong pairs."""
     for _ in range(_ROUNDS):
         s = run()
-        apart = episodes.apart(s, scope.said)
+        apart = episodes.apart(s, scope.minted)
         if not apart:
             return s
         scope.banned = scope.banned | apart

@@ -109,7 +109,7 @@ def make(
     else:
         of = scope.subject
         ordinal = 1 + max(
-            max((m.ordinal for m in scope.said if m.of == of), default=0),
+            max((m.ordinal for m in scope.minted if m.of == of), default=0),
             max((n for o, n in used if o == of), default=0),
         )
         start = t if backfill else start_of(s, t, scope)
@@ -200,7 +200,7 @@ def route(
 
 def another(s: State, h: Handoff, t: int, d: Compiled, scope: Scope) -> Route:
     """Who takes over from the owner at ``t``: as it was said, or a new choice."""
-    for m in scope.said:
+    for m in scope.minted:
         if (m.of, m.ordinal) == (h.of, h.ordinal):
             for chosen in m.routes[max(1, len(h.routes)) :]:
                 if chosen.at == t:

@@ -1,4 +1,4 @@
-"""Who is who: aliases, chains, cycles, and the exact way back.
+"""Who is who: aliases, chains, circles, and the exact way back.
 
 `identified` and `merged` reach the winner's row, which asks the loser's to become its alias. The loser's row alone owns
 its pointer (the latest merge in total order wins): it keeps its own facts and sends a copy of them, and of what still
@@ -6,10 +6,15 @@ arrives, as a member of the winner, which folds the union. Unmerge takes the mem
 
 A browser is used by people one after another: its past goes to the first one identified on it, what follows a later
 `identified` to that one. It never merges two leads.
+
+A merge that would close a circle of earlier ones is refused; then the loser's next earlier one holds. One that holds
+only because ``level`` later ones were refused counts as later than all that need fewer refusals: so each merge depends
+on earlier ones alone, and rows that only know their neighbours agree in the end.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from msgspec.structs import replace
@@ -17,143 +22,287 @@ from msgspec.structs import replace
 from processors import ledger
 from processors.events import KIND
 from processors.ledger import Item
-from processors.model import Member, Minted, Row
+from processors.model import Handoff, Journey, Member, Minted, Refusal, Row, decode_spoken
 
 _MERGED, _UNMERGED, _IDENTIFIED = KIND["merged"], KIND["unmerged"], KIND["identified"]
 _LINKS = frozenset((_MERGED, _UNMERGED, _IDENTIFIED))
-_MANY = 1 << 64
+_MANY = 1 << 62
+
+#: A merge's place among all: level, then its key in the total order.
+Edge = tuple[int, int, int]
+Name = tuple[str, int]
 
 
 class Link(NamedTuple):
-    """To ``target`` (a row key) go the facts with ``since`` <= occurred_at < ``until``; ``edge`` is the merge's key."""
+    """To ``target`` (a row key) go the facts with ``since`` <= occurred_at < ``until``; ``edge`` is the merge's key,
+    ``known`` when it was recorded."""
 
     target: str
     since: int
     until: int
     edge: tuple[int, int]
+    known: int
+    level: int = 0
 
 
-def is_link(kind: int) -> bool:
-    return kind in _LINKS
+class Place(NamedTuple):
+    """Where a row's facts go; merges of its own that were refused; whether its browser has too many people."""
+
+    links: tuple[Link, ...]
+    refused: tuple[Link, ...] = ()
+    crowded: bool = False
 
 
-def asks(me: str, row: Row) -> list[tuple[str, list[Item]]]:
-    """What the winner asks of its losers: (row of the loser, the facts that say so, and those that take it back)."""
-    own = _facts(row)
-    undo = [e for e in own if e[1] >> 8 & 255 == _UNMERGED]
-    out: list[tuple[str, list[Item]]] = []
-    for e in own:
-        kind = e[1] >> 8 & 255
-        if kind == _UNMERGED or type(e[3]) is not list or len(e[3]) < 2:
-            continue
-        loser, winner = str(e[3][0]), str(e[3][1])
-        target = f"l:{loser}" if kind == _MERGED else f"a:{loser}"
-        if f"l:{winner}" == me and target != me:
-            out.append((target, [e, *(u for u in undo if _undoes(u, e))]))
-    return out
+def between(name: str) -> bool:
+    """Is this the key of a row that can be an alias or have one?"""
+    return name[:1] in ("l", "a")
 
 
-def _facts(row: Row) -> list[Item]:
-    return [e for e in ledger.items(row.ledger, row.data) if e[1] >> 8 & 255 in _LINKS]
+def _facts(blob: bytes, data: Sequence[object], now: int) -> list[Item]:
+    """Those that say who is who and have come true."""
+    run = ledger.items(blob, list(data))
+    return [e for e in run if e[1] >> 8 & 255 in _LINKS and e[0] >> 22 <= now and e[3]]
+
+
+def ahead(row: Row, now: int) -> int:
+    """The earliest own fact after ``now`` that says who is who; a great number if there is none."""
+    own = _facts(row.ledger, row.data, _MANY)
+    return min((e[0] >> 22 for e in own if e[0] >> 22 > now), default=_MANY)
+
+
+def _pair(e: Item) -> tuple[str, str] | None:
+    """(row of the loser, row of the winner), None for what is no complete merge."""
+    kind = e[1] >> 8 & 255
+    if kind == _UNMERGED or type(e[3]) is not list or len(e[3]) < 2:
+        return None
+    return ("l:" if kind == _MERGED else "a:") + str(e[3][0]), f"l:{e[3][1]}"
 
 
 def _undoes(u: Item, e: Item) -> bool:
-    return bool(u[3]) and e[1] >> 16 in u[3][0]
+    return u[1] >> 8 & 255 == _UNMERGED and e[1] >> 16 in u[3][0]
 
 
-def links(me: str, row: Row, most: int) -> tuple[list[Link], bool]:
-    """Where this row's facts go, by its own ledger; True if there are too many people on one browser to say."""
-    own = _facts(row)
-    undo = [e for e in own if e[1] >> 8 & 255 == _UNMERGED]
-    valid = [
-        e
-        for e in own
-        if e[1] >> 8 & 255 != _UNMERGED and type(e[3]) is list and not any(_undoes(u, e) for u in undo)
+def asks(me: str, row: Row, now: int) -> dict[str, list[Item]]:
+    """What the winner asks of its losers: row of the loser -> the facts that say so, and those that take it back."""
+    own = _facts(row.ledger, row.data, now)
+    out: dict[str, dict[int, Item]] = {}
+    for e in own:
+        pair = _pair(e)
+        if pair is not None and me != pair[0] != pair[1]:
+            out.setdefault(pair[0], {}).update((x[1] >> 16, x) for x in own if x is e or _undoes(x, e))
+    return {loser: sorted(found.values(), key=_key) for loser, found in out.items()}
+
+
+def _key(e: Item) -> tuple[int, int]:
+    return e[0], e[1]
+
+
+def place(me: str, row: Row, most: int, now: int) -> Place:
+    """Where this row's facts go, by its own ledger and by what winners have asked."""
+    found = {e[1] >> 16: e for e in _facts(row.ledger, row.data, now)}
+    for name, m in sorted(row.members.items()):
+        if between(name):
+            found |= {e[1] >> 16: e for e in _facts(m.ledger, m.data, now)}
+    run = sorted(found.values(), key=_key)
+    mine = [
+        (e, pair[1])
+        for e in run
+        if (pair := _pair(e)) is not None and pair[0] == me != pair[1] and not any(_undoes(u, e) for u in run)
     ]
-    if me[:2] == "a:":
-        found = [e for e in valid if e[1] >> 8 & 255 == _IDENTIFIED and f"a:{e[3][0]}" == me]
-        return _shared_browser(found, most)
-    merges = [
-        e for e in valid if e[1] >> 8 & 255 == _MERGED and f"l:{e[3][0]}" == me and f"l:{e[3][1]}" != me
-    ]
-    if not merges:
-        return [], False
-    last = merges[-1]
-    return [Link(f"l:{last[3][1]}", 0, _MANY, (last[0], last[1]))], False
+    if me[:1] == "a":
+        return _shared_browser(mine, most)
+    refused: list[Link] = []
+    for e, target in reversed(mine):
+        link = Link(target, 0, _MANY, (e[0], e[1]), ledger.recorded_at(e[0], e[2]), len(refused))
+        if not _closes_circle(row, link):
+            return Place((link,), tuple(refused))
+        refused.append(link)
+    return Place((), tuple(refused))
 
 
-def _shared_browser(found: list[Item], most: int) -> tuple[list[Link], bool]:
-    if len({e[3][1] for e in found}) > most:
-        return [], True
+def _shared_browser(mine: list[tuple[Item, str]], most: int) -> Place:
+    if len({target for _, target in mine}) > most:
+        return Place((), (), True)
     out: list[Link] = []
-    for e in found:
-        target, at = f"l:{e[3][1]}", e[0] >> 22
+    for e, target in mine:
+        at = e[0] >> 22
         if out and out[-1].target == target:
             continue
         if out:
             out[-1] = out[-1]._replace(until=at)
-        out.append(Link(target, at if out else 0, _MANY, (e[0], e[1])))
-    return out, False
+        out.append(Link(target, at if out else 0, _MANY, (e[0], e[1]), ledger.recorded_at(e[0], e[2])))
+    return Place(tuple(out))
 
 
-def path(members: dict[str, Member], name: str) -> list[tuple[int, int]] | None:
+def path(members: dict[str, Member], name: str) -> list[Edge] | None:
     """The merges from ``name`` up to here, if it is an alias below. What was taken back does not count."""
     for key, m in members.items():
         if not m.alias:
             continue
         below = [] if key == name else path(m.members, name)
         if below is not None:
-            return [*below, m.edge]
+            return [*below, (m.level, *m.edge)]
     return None
 
 
-def refuses(row: Row, link: Link) -> bool:
-    """In a circle the last merge in total order is void; only the row it belongs to can see that, when all of the
-    circle has come round to it."""
+def _closes_circle(row: Row, link: Link) -> bool:
+    """In a circle the last merge is void; only the row it belongs to can see that, when all of the circle has come
+    round to it."""
     below = path(row.members, link.target)
-    return below is not None and link.edge > max(below)
+    return below is not None and (link.level, *link.edge) > max(below)
 
 
-def prune(members: dict[str, Member], name: str) -> dict[str, Member]:
-    """Without ``name``, at any depth: nobody is sent their own facts back."""
-    return {k: replace(m, members=prune(m.members, name)) for k, m in members.items() if k != name}
+def _travelling(members: dict[str, Member], but: str) -> dict[str, Member]:
+    """What goes on to the next row: aliases and what deals and accounts told, at any depth, without ``but``, because
+    nobody is sent their own facts back, and without what was asked of this row alone."""
+    out = {}
+    for name, m in sorted(members.items()):
+        if name != but and not m.asks and (m.alias or m.ledger):
+            out[name] = replace(m, members=_travelling(m.members, but)) if m.members else m
+    return out
 
 
-def copy_for(row: Row, link: Link, version: int, epoch: int) -> Member:
+def copy_for(row: Row, link: Link) -> Member:
     """What this row sends to the target of a link: its facts of that time, its own aliases, what it has said."""
     if link.since == 0 and link.until == _MANY:
         blob, data = row.ledger, list(row.data)
     else:
         run = [e for e in ledger.items(row.ledger, row.data) if link.since <= e[0] >> 22 < link.until]
         blob, data = ledger.pack(run)
-    return Member(version, True, link.edge, blob, data, prune(row.members, link.target), row.minted, epoch)
+    members = _travelling(row.members, link.target)
+    return Member(
+        0, True, link.edge, blob, data, members, row.minted, row.epoch, link.level, link.known, row.spoken
+    )  # fmt: skip
 
 
-def claims(members: dict[str, Member]) -> tuple[Minted, ...]:
-    """The handoffs that aliases have said: the union's handoff may be one of them."""
-    out: dict[tuple[str, int], Minted] = {}
-    for _, m in sorted(members.items()):
+def copies(me: str, row: Row, found: Place, now: int) -> dict[str, Member]:
+    """All that this row has for others: asked of its losers, sent to where it belongs, told to refused winners."""
+    wanted = asks(me, row, now)
+    edges = {link.target: link.edge for link in found.refused}
+    out = {}
+    for name in wanted.keys() | edges.keys():
+        blob, data = ledger.pack(wanted.get(name, ()))
+        out[name] = Member(0, False, edges.get(name, (0, 0)), blob, data, epoch=_known_epoch(row), asks=True)
+    for link in found.links:
+        out[link.target] = copy_for(row, link)
+    return out
+
+
+def _known_epoch(row: Row) -> int:
+    """The greatest epoch in which this row or the one it belongs to may have spoken."""
+    above = row.members.get(row.target)
+    return max(row.epoch, above.epoch if above is not None else 0)
+
+
+def refusals(me: str, row: Row, found: Place) -> tuple[Refusal, ...]:
+    """Merges of this row that were refused, as loser and as winner."""
+    mine = [(link.edge, me, link.target) for link in found.refused]
+    others = [(m.edge, name, me) for name, m in row.members.items() if m.asks and m.edge != (0, 0)]
+    return tuple(sorted((*mine, *others)))
+
+
+# What aliases bring -----------------------------------------------------------------------------------------------
+
+
+def aliases(members: dict[str, Member]) -> Iterator[tuple[str, Member]]:
+    """All aliases, at any depth, by row key; the deeper ones first."""
+    for name, m in sorted(members.items()):
         if m.alias:
-            for said in (*claims(m.members), *m.minted):
-                out[said.of, said.ordinal] = said
+            yield from aliases(m.members)
+            yield name, m
+
+
+def claims(row: Row) -> tuple[Minted, ...]:
+    """The handoffs that aliases have said, and this row has not: the union's handoff may be one of them."""
+    own = {(m.of, m.ordinal) for m in row.minted}
+    out: dict[Name, Minted] = {}
+    for _, m in aliases(row.members):
+        out |= {(x.of, x.ordinal): x for x in m.minted if (x.of, x.ordinal) not in own}
     return tuple(out.values())
 
 
-def epoch_of(members: dict[str, Member], name: str) -> int | None:
-    """How often ``name``, an alias below, had changed sides when it sent what we have."""
-    for key, m in members.items():
-        if key == name:
-            return m.epoch
-        below = epoch_of(m.members, name)
-        if below is not None:
-            return below
-    return None
-
-
-def aliases(members: dict[str, Member]) -> list[str]:
-    """Row keys of all aliases, at any depth."""
-    out: list[str] = []
-    for key, m in members.items():
-        if m.alias:
-            out += [key, *aliases(m.members)]
+def inherited(row: Row) -> dict[Name, tuple[Journey, Handoff]]:
+    """The handoffs as aliases last said them, of which this row has said nothing yet."""
+    own = {(m.of, m.ordinal) for m in row.minted}
+    out: dict[Name, tuple[Journey, Handoff]] = {}
+    for _, m in aliases(row.members):
+        for x in m.minted:
+            out.pop((x.of, x.ordinal), None)  # it speaks for those below
+        for j in decode_spoken(m.spoken)[0] if m.spoken else ():
+            out |= {(h.of, h.ordinal): (j, h) for h in j.handoffs if (h.of, h.ordinal) not in own}
     return out
+
+
+def gather(members: dict[str, Member], out: list[Item], known: int = 0) -> None:
+    """The facts of all members; an alias's could not be known to be this lead's before the merge was."""
+    for m in members.values():
+        if m.asks:
+            continue
+        since = max(known, m.known)
+        run = ledger.items(m.ledger, m.data)
+        out += [ledger.known_from(e, since) for e in run] if since else run
+        gather(m.members, out, since)
+
+
+def apart(members: dict[str, Member]) -> list[tuple[int, list[Item]]]:
+    """Leads that were not yet known to be this one: until when, and their facts as they knew them."""
+    out: list[tuple[int, list[Item]]] = []
+    for name, m in members.items():
+        if m.alias and name[:1] == "l":
+            found = ledger.items(m.ledger, m.data)
+            gather(m.members, found)
+            out.append((m.known, once(found)))
+            out += apart(m.members)
+    return out
+
+
+def once(found: list[Item]) -> list[Item]:
+    """Each identity once, as it was recorded first, in order."""
+    first: dict[int, Item] = {}
+    for e in found:
+        name = e[1] >> 16
+        other = first.get(name)
+        if other is None or _recorded(e) < _recorded(other):
+            first[name] = e
+    return sorted(first.values(), key=_key)
+
+
+def _recorded(e: Item) -> tuple[int, object, int, int]:
+    return ledger.recorded_at(e[0], e[2]), ledger.position(e[2]), e[0], e[1]
+
+
+def shared(members: dict[str, Member], b: int) -> bool:
+    """Has a member the fact with the identity of ``b`` as well?"""
+    return any(ledger.find(m.ledger, b) >= 0 or shared(m.members, b) for m in members.values())
+
+
+def moved(old: Member | None, new: Member | None) -> tuple[int, int] | None:
+    """The key from which to fold again when ``new`` replaces ``old``; None if no fact and no claim is another."""
+    if old is None or new is None:
+        either = new or old
+        if either is None or either.asks:
+            return None
+        keys = [(a, b) for a, b, _ in ledger.RECORD.iter_unpack(either.ledger)]
+        keys += [k for m in either.members.values() if (k := moved(None, m)) is not None]
+        return (0, 0) if either.alias else min(keys, default=None)
+    if (old.alias, old.known, old.minted) != (new.alias, new.known, new.minted):
+        return 0, 0
+    if new.asks and old.asks:
+        return None
+    found = []
+    if (old.ledger, old.data) != (new.ledger, new.data):
+        before, after = ledger.items(old.ledger, old.data), ledger.items(new.ledger, new.data)
+        n = next((n for n, (x, y) in enumerate(zip(before, after, strict=False)) if x != y), None)
+        n = min(len(before), len(after)) if n is None else n
+        found = [_key(x) for run in (before, after) for x in run[n : n + 1]]
+    for name in old.members.keys() | new.members.keys():
+        if (below := moved(old.members.get(name), new.members.get(name))) is not None:
+            found.append(below)
+    return min(found, default=None)
+
+
+def drift(row: Row) -> int:
+    """Versions sent to other leads and visitors less those that arrived from them; the sum over all rows is 0 whenever
+    nothing is on its way."""
+    here = sum(m.version for name, m in row.members.items() if between(name))
+    return sum(row.sent.values()) - here

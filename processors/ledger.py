@@ -21,6 +21,9 @@ RECORD = struct.Struct(">QQQ")
 WIDTH = RECORD.size
 _FLAGS_AT = 15  # index of the flags byte in a record
 _PAYLOAD = 0x80
+#: Lags from here on are exact milliseconds.
+_EXACT = 1 << 16
+_PLACE = (1 << 48) - 1
 
 Item = tuple[int, int, int, Any]  # a, b, c, payload
 
@@ -47,12 +50,21 @@ def pack_lag(ms: int) -> int:
 
 
 def lag(code: int) -> int:
-    """Milliseconds between occurred_at and recorded_at, from `pack_lag`."""
-    return code if code < 4096 else (2048 + (code & 2047)) << (code >> 11) - 1
+    """Milliseconds between occurred_at and recorded_at, from `pack_lag` or `known_from`."""
+    if code < 4096:
+        return code
+    return (2048 + (code & 2047)) << (code >> 11) - 1 if code < _EXACT else code - _EXACT
 
 
 def recorded_at(a: int, c: int) -> int:
     return (a >> 22) + lag(c >> 48)
+
+
+def known_from(e: Item, at: int) -> Item:
+    """The event as one who could not know of it before ``at`` has it: for the fold only, its ``c`` may be too wide for
+    a record."""
+    a, b, c, data = e
+    return e if recorded_at(a, c) >= at else (a, b, at - (a >> 22) + _EXACT << 48 | c & _PLACE, data)
 
 
 def position(c: int) -> Position:

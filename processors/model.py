@@ -240,6 +240,7 @@ class Minted(Struct, frozen=True, array_like=True, gc=False):
     pinned: bool = False
     silent: bool = False
     historical: bool = False  # it had ended before it could be said, so it called nobody
+    due: int = 0  # by when it is to be answered: of two that become one, the earlier stays
 
     @property
     def id(self) -> str:
@@ -247,7 +248,10 @@ class Minted(Struct, frozen=True, array_like=True, gc=False):
 
 
 class Member(Struct, array_like=True, frozen=True):
-    """Facts that another row has sent: an alias's, or a deal's for this lead. Replaced whole by a higher version."""
+    """What another row has sent: an alias's facts, or a deal's for this lead. Replaced whole by a higher version.
+
+    One that ``asks`` carries no facts of this row, but merges for the loser to follow, or the ``edge`` of a refused one.
+    """
 
     version: int
     alias: bool
@@ -257,6 +261,14 @@ class Member(Struct, array_like=True, frozen=True):
     members: dict[str, Member] = {}
     minted: tuple[Minted, ...] = ()
     epoch: int = 0
+    level: int = 0  # of the merge: how many later ones of the same loser were refused
+    known: int = 0  # recorded_at of what made it an alias
+    spoken: bytes = b""  # an alias's journeys as last said
+    asks: bool = False
+
+
+#: A merge that would have closed a circle: its key in the total order, the rows of loser and winner.
+Refusal = tuple[tuple[int, int], str, str]
 
 
 class Erasure(Struct, array_like=True, frozen=True):
@@ -292,6 +304,11 @@ class Row(Struct, array_like=True):
     touches: list[tuple[int, str, str]] = []  # of a lead, below the horizon: what they earned stays theirs
     erasures: tuple[Erasure, ...] = ()
     terms: tuple[int, ...] = ()  # marks of the definitions that the places 1.. up to `State.hours` meant
+    closed: str = ""  # the target under which the row's sequences were closed
+    digests: dict[str, bytes] = {}  # of what was last sent, by subject
+    crowded: bool = False  # a browser of more people than are linked
+    refused: tuple[Refusal, ...] = ()
+    refused_said: tuple[Refusal, ...] = ()
 
 
 #: Layouts of stored rows: msgpack as it is, and in an LZ4 block with its size, where that is worth it.

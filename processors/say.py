@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from msgspec.structs import replace
 
-from processors import context
+from processors import context, identity
 from processors.handoff import calendar_of, first_route, owner_at
 from processors.model import (
     ACCEPTED,
@@ -51,6 +51,10 @@ RECORD_OF = ("stage_change", "handoff", "sla", "nurture", "handover", "restateme
 
 Key = tuple[Any, ...]
 _ON_NURTURE = frozenset((NURTURE_OFF, NURTURE_ON, NURTURE_ENDED))
+#: Handoffs by name (subject at minting, ordinal), with the journey that each belongs to.
+Calls = dict[tuple[str, int], tuple[Journey, Handoff]]
+#: A revision is a positive 32-bit integer: how often the speaker changed above, the sequence number below.
+_EPOCH_AT, _EPOCHS = 20, 2000
 
 
 class Output(NamedTuple):
@@ -161,31 +165,74 @@ def _back_to_marketing(j: Journey, h: Handoff) -> tuple[int, str]:
     return (0, "") if said and said[-1] != NURTURE_ON else (at, why)
 
 
-def difference(row: Row, said: tuple[Journey, ...], out: list[Output], now: int, scope: Scope) -> None:
-    """Publish what changed between ``said`` and the head, and mint what is new."""
+def difference(
+    row: Row,
+    said: tuple[Journey, ...],
+    out: list[Output],
+    now: int,
+    scope: Scope,
+    elsewhere: Calls | None = None,
+) -> None:
+    """Publish what changed between ``said`` and the head, and mint what is new.
+
+    :param elsewhere: handoffs of which another row spoke until now: they are said again, or taken back.
+    """
     now_said = row.head.journeys
+    heirs = identity.inherited(row) if row.members else {}
+    told = {**heirs, **elsewhere} if elsewhere else heirs
     same = 0  # journeys that nobody touched need no second look
-    while same < len(said) and same < len(now_said) and said[same] == now_said[same]:
+    while not told and same < len(said) and same < len(now_said) and said[same] == now_said[same]:
         same += 1
     old, new = decisions(said[same:]), decisions(now_said[same:])
     minted = {(m.of, m.ordinal): m for m in row.minted}
     by_name = {(h.of, h.ordinal): (j, h) for j in now_said for h in j.handoffs}
     gone = {(h.of, h.ordinal): (j, h) for j in said for h in j.handoffs}
+    theirs: dict[Key, tuple[Any, ...]] = {}
+    cause = ""
+    if told:
+        theirs = of_calls(told)
+        minted = {(m.of, m.ordinal): m for m in identity.claims(row)} | minted
+        gone = told | gone
+        cause = "merged" if heirs else ""
     for key, content in new.items():
         before = old.get(key)
         if before is None:
-            _emit(row, key, content, "new", out, now, scope, by_name, minted)
+            op = "revised" if key in theirs else "new"
+            emit(row, key, content, op, out, now, scope, by_name, minted)
         elif before != content:
-            _emit(row, key, content, "revised", out, now, scope, by_name, minted)
-    for key, content in old.items():
-        if key not in new:
-            _emit(row, key, content, "withdrawn", out, now, scope, gone, minted)
-    _mint(row, by_name, now)
+            emit(row, key, content, "revised", out, now, scope, by_name, minted)
+    for key, content in {**theirs, **old}.items():
+        if key not in new and not _handed_back(row, key, scope):
+            emit(row, key, content, "withdrawn", out, now, scope, gone, minted, cause)
+    _mint(row, by_name, now, heirs)
 
 
-def _mint(row: Row, by_name: dict[tuple[str, int], tuple[Journey, Handoff]], now: int) -> None:
+def of_calls(calls: Calls) -> dict[Key, tuple[Any, ...]]:
+    """What was said of some handoffs, and not of their lead."""
+    found: dict[Key, tuple[Any, ...]] = {}
+    for j, _ in calls.values():
+        found |= decisions((j,))
+    return {key: content for key, content in found.items() if call_of(key) in calls}
+
+
+def call_of(key: Key) -> tuple[str, int] | None:
+    """The handoff that a decision is about, None for one about the lead."""
+    return key[2:4] if key[0] in (HANDOFFS, SLA) or (key[0] == NURTURE and key[2]) else None
+
+
+def _handed_back(row: Row, key: Key, scope: Scope) -> bool:
+    """Is this the call of a lead that is no alias any more? It speaks for itself again (case 18)."""
+    return (
+        key[0] == HANDOFFS and key[1] == "made" and key[2] != scope.subject
+        and key[2] not in dict(identity.aliases(row.members))
+    )  # fmt: skip
+
+
+def _mint(row: Row, by_name: Calls, now: int, heirs: Calls) -> None:
     """Remember what was said: ids, starts and owners stay as they are from now on."""
     out = []
+    if heirs:
+        row.minted = (*row.minted, *(m for m in identity.claims(row) if (m.of, m.ordinal) in heirs))
     for m in row.minted:
         found = by_name.pop((m.of, m.ordinal), None)
         if found is None:
@@ -201,10 +248,11 @@ def _minted(h: Handoff, before: Minted | None) -> Minted:
     past = h.outcome != OPEN and (before is None or before.historical)
     end = h.ended if h.outcome != OPEN else NEVER
     routes = h.routes or (first_route(h),)
-    return Minted(h.of, h.ordinal, h.trigger, end, h.start, routes, pinned, bool(h.flags & SILENT), past)
+    due = h.due_decide or h.due_touch or h.expires
+    return Minted(h.of, h.ordinal, h.trigger, end, h.start, routes, pinned, bool(h.flags & SILENT), past, due)
 
 
-def _emit(
+def emit(
     row: Row,
     key: Key,
     content: tuple[Any, ...],
@@ -214,22 +262,11 @@ def _emit(
     scope: Scope,
     handoffs: dict[tuple[str, int], tuple[Journey, Handoff]],
     minted: dict[tuple[str, int], Minted],
+    cause: str = "",
 ) -> None:
     topic, kind = key[0], key[1]
-    lead = scope.subject[2:]
-    sequence = row.sequences[topic] = row.sequences.get(topic, 0) + 1
     s = row.head
-    definition = scope.definitions[s.definition].source
-    record: dict[str, Any] = {
-        "output_id": output_id(scope.subject, key),
-        "sequence": sequence,
-        "revision": row.epoch << 40 | sequence,
-        "op": op,
-        "occurred_at": content[0],
-        "as_of": now,
-        "definition": f"{definition.name}@{definition.version}",
-        "lead_id": lead,
-    }
+    record = heading(row, topic, output_id(scope.subject, key), op, content[0], now, scope)
     if topic == STAGE_CHANGES:
         _stage_change(record, key, content, row, scope)
     elif topic == HANDOFFS:
@@ -240,7 +277,9 @@ def _emit(
             kind = "withdrawn"
         elif kind == "made" and (h.flags & SILENT or past):
             kind = "historical"
-        _handoff(record, kind, j, h, row, now, scope)
+        handoff_record(record, kind, j, h, row, now, scope)
+        if cause and kind == "withdrawn" and not record["reason_code"]:
+            record["reason_code"] = cause
     elif topic == SLA:
         j, h = handoffs[key[2:4]]
         record |= {
@@ -252,7 +291,26 @@ def _emit(
             record["business_ms"] = calendar.between(h.start, content[0])
     else:
         record |= {"kind": kind, "reason": content[2], "journey": content[1]}
-    out.append(Output(topic, lead, record))
+    out.append(Output(topic, scope.subject[2:], record))
+
+
+def heading(
+    row: Row, topic: int, named: str, op: str, occurred_at: int, now: int, scope: Scope
+) -> dict[str, Any]:
+    """What every record begins with. It takes the next number of the row's sequence on this topic."""
+    sequence = row.sequences[topic] = row.sequences.get(topic, 0) + 1
+    definition = scope.definitions[row.head.definition].source
+    return {
+        "output_id": named,
+        "sequence": sequence,
+        # Of one handoff several leads may speak one after another: each later one's epoch is greater.
+        "revision": (min(row.epoch, _EPOCHS) << _EPOCH_AT) + sequence,
+        "op": op,
+        "occurred_at": occurred_at,
+        "as_of": now,
+        "definition": f"{definition.name}@{definition.version}",
+        "lead_id": scope.subject[2:],
+    }
 
 
 def output_id(subject: str, key: Key) -> str:
@@ -295,7 +353,7 @@ def _stage_change(record: dict[str, Any], key: Key, content: tuple[Any, ...], ro
     }
 
 
-def _handoff(
+def handoff_record(
     record: dict[str, Any], kind: str, j: Journey, h: Handoff, row: Row, now: int, scope: Scope
 ) -> None:
     record |= {

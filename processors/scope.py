@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from msgspec import Struct
 
@@ -15,15 +15,27 @@ from processors.reference import Reference
 History = Callable[[], tuple[State | None, list[Item]]]
 
 
-def _deaf(_: int) -> State | None:
+def _deaf(_: int, __: list[Item] | None) -> State | None:
     return None
+
+
+#: Facts of one who was not yet known to be this lead: until when, and which.
+Apart = tuple[int, list[Item]]
+
+
+def _nobody() -> Sequence[Apart]:
+    return ()
 
 
 class Scope(Struct):
     """One row's view for one call. ``definitions`` by effective_at; ``said`` by minting order.
 
+    ``claims`` are handoffs that aliases have said, ``apart`` gives the aliases as the persons they seemed to be.
+    ``linking`` is set by a fold that comes upon a fact which says who is who.
+
     ``banned`` are triples (subject at minting, ordinal, trigger) that turned out not to be the same episode.
-    ``heard`` folds what had been recorded by an instant, as of it; while it does, ``probing`` is set.
+    ``heard`` folds what had been recorded by an instant, as of it, of the history or of the given facts; while it does,
+    ``probing`` is set.
     """
 
     subject: str
@@ -33,5 +45,12 @@ class Scope(Struct):
     said: tuple[Minted, ...] = ()
     claims: tuple[Minted, ...] = ()
     banned: frozenset[tuple[str, int, int]] = frozenset()
-    heard: Callable[[int], State | None] = _deaf
+    heard: Callable[[int, list[Item] | None], State | None] = _deaf
     probing: bool = False
+    apart: Callable[[], Sequence[Apart]] = _nobody
+    linking: bool = False
+
+    @property
+    def minted(self) -> tuple[Minted, ...]:
+        """All that was said of this subject's handoffs."""
+        return (*self.claims, *self.said) if self.claims else self.said

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from msgspec import Struct
 
-from processors import erasure, ledger, say, scoring, versions
+from processors import erasure, identity, ledger, links, say, scoring, versions, voice
 from processors.attribution import Credit, Touch, of_lead, touches
 from processors.compiled import Compiled
 from processors.events import FACT, NATURAL, PAYLOAD, Event, both_names
@@ -62,6 +62,7 @@ class Seen(NamedTuple):
     generated: int
     credit: tuple[Credit, ...] = ()
     past: tuple[Past, ...] = ()
+    links: tuple[int, int] = (0, 0)  # as `links.figures`
 
 
 class Result(Struct):
@@ -77,13 +78,18 @@ class Result(Struct):
         self.counts[what] = self.counts.get(what, 0) + n
 
 
-def seen(s: State, credit: tuple[Credit, ...] = ()) -> Seen:
-    return Seen(s.journeys, s.shares, s.source, s.segment, s.created, s.generated, credit, s.past)
+def seen(row: Row, s: State, scope: Scope) -> Seen:
+    """The figures of a row that stands in the state ``s``."""
+    among = links.figures(row) if row.sent or row.members or row.crowded else (0, 0)
+    credit = credit_of(row, s, scope)
+    return Seen(
+        s.journeys, s.shares, s.source, s.segment, s.created, s.generated, credit, s.past, among
+    )  # fmt: skip
 
 
 def credit_of(row: Row, s: State, scope: Scope) -> tuple[Credit, ...]:
     """What the lead's touches earned; only rows that won something, or gave it back, have to look."""
-    if not any(x.outcome == WON for x in s.shares.values()) and not _refunded(row.members):
+    if row.target or not (any(x.outcome == WON for x in s.shares.values()) or _refunded(row.members)):
         return ()
     items = [e for e in effective(row, whole=True) if (e[0], e[1]) <= (s.a, s.b)]
     kept = [Touch(*x) for x in row.touches]
@@ -97,47 +103,30 @@ def _refunded(members: dict[str, Member]) -> bool:
 
 
 def base_of(row: Row) -> State | None:
-    if not row.base:
+    if not row.base or row.target:
         return None
     s = decode_state(row.base)
     if s.past and row.members:
         told: list[Item] = []
-        _gather(row.members, told)
+        identity.gather(row.members, told)
         return erasure.with_shares_of(s, erasure.placed(told, row.erasures))
     return s
 
 
 def effective(row: Row, whole: bool = False) -> list[Item]:
-    """Own facts and all members', each identity once, in order; above the base, unless ``whole``."""
+    """Own facts and all members', each identity once, in order; above the base, unless ``whole``. An alias has none:
+    they are those of the row that it belongs to."""
+    if row.target:
+        return []
     own = ledger.items(row.ledger, row.data)
     if not row.members:
         return own
-    found: list[Item] = list(own)
-    if row.erasures:
-        told: list[Item] = []
-        _gather(row.members, told)
-        found += erasure.placed(told, row.erasures)
-    else:
-        _gather(row.members, found)
+    told: list[Item] = []
+    identity.gather(row.members, told)
+    own += erasure.placed(told, row.erasures) if row.erasures else told
     base = base_of(row)
     above = (base.a, base.b) if base is not None and not whole else (0, 0)
-    ids: set[int] = set()
-    out = []
-    for e in sorted(found, key=lambda e: (e[0], e[1])):
-        if e[1] >> 16 not in ids and (e[0], e[1]) > above:
-            ids.add(e[1] >> 16)
-            out.append(e)
-    return out
-
-
-def _gather(members: dict[str, Member], out: list[Item]) -> None:
-    for m in members.values():
-        out += ledger.items(m.ledger, m.data)
-        _gather(m.members, out)
-
-
-def _shared(members: dict[str, Member], b: int) -> bool:
-    return any(ledger.find(m.ledger, b) >= 0 or _shared(m.members, b) for m in members.values())
+    return [e for e in identity.once(own) if (e[0], e[1]) > above]
 
 
 def process(
@@ -156,11 +145,12 @@ def process(
     out = Result(outputs=[], told=[], refused=[], counts={})
     stale: _Key | None = (0, 0) if versions.catch_up(row, scope) else None  # fold again from here
     head = row.head
-    before = seen(head, credit_of(row, head, scope))
+    before = seen(row, head, scope)
     look_into(scope, lambda: (base_of(row), effective(row)))
-    scope.said = row.minted
+    links.claim(row, scope)
+    folding = not row.target
     for e in sorted(events, key=_order) if len(events) > 1 else events:
-        stale = _earlier(stale, _take(row, e, now, scope, out, stale is None))
+        stale = _earlier(stale, _take(row, e, now, scope, out, folding and stale is None))
         if e.b & 0xFF00 == _ERASED:
             again, n = erasure.requested(row, e.b)
             stale = _earlier(stale, again)
@@ -168,6 +158,8 @@ def process(
                 out.count("erased", n)
     for told in messages:
         stale = _earlier(stale, _receive(row, told))
+    if messages:
+        links.claim(row, scope)
     if stale is not None:
         out.count("refolded")
         head = _refold(row, stale, now, scope, live)
@@ -178,15 +170,27 @@ def process(
     elif row.held <= now or (live and head.due <= now):
         rest = [e for e in effective(row) if (e[0], e[1]) > (head.a, head.b)] if row.held <= now else []
         _finish(row, head, rest, now, scope, live)
+    place = None
+    if row.target or scope.linking or links.news_of(messages):
+        place, turned = links.settle(row, now, scope)
+        links.claim(row, scope)
+        if turned:
+            scope.banned = frozenset()
+            head = _refold(row, (0, 0), now, scope, live)
     if len(row.ledger) > ENTRIES * WIDTH or (
         row.ledger and head.last - HORIZON_MS > int.from_bytes(row.ledger[:8], "big") >> 22
     ):
         _compact(row, scope.definitions[head.definition])
     versions.remember(row, scope.definitions)
-    after_ = seen(head, credit_of(row, head, scope))
+    after_ = seen(row, head, scope)
     if any(x is not y for x, y in zip(before, after_, strict=True)) and before != after_:
         out.moved = (before, after_)
     _speak(row, before, out, now, scope, live)
+    if place is not None:
+        for to, version, member in links.send(row, now, scope, place):
+            out.told.append(Told(to, scope.subject, version, member))
+        figured = seen(row, head, scope)
+        out.moved = (before, figured) if figured != before else None
     return out
 
 
@@ -224,7 +228,7 @@ def _take(row: Row, e: Event, now: int, scope: Scope, out: Result, folding: bool
         return None
     if (
         folding and after and t > head.fired and t < row.held
-        and not (row.members and _shared(row.members, b))
+        and not (row.members and identity.shared(row.members, b))
         and not (t < head.latest and _unsaid_trigger(row, head, e) < NEVER)
     ):  # fmt: skip
         while head.due < t:
@@ -309,13 +313,7 @@ def _receive(row: Row, told: Told) -> tuple[int, int] | None:
         return None
     member = told.member if told.member is not None else Member(told.version, False)
     row.members = {**row.members, told.sender: member}
-    keys = [
-        (a, b)
-        for m in (old, member)
-        if m is not None
-        for a, b, _ in ledger.RECORD.iter_unpack(m.ledger)
-    ]  # fmt: skip
-    return min(keys, default=(0, 0))
+    return identity.moved(old, member)
 
 
 def _finish(row: Row, s: State, rest: list[Item], now: int, scope: Scope, live: bool) -> None:
@@ -360,8 +358,8 @@ def _compact(row: Row, d: Compiled) -> None:
     """Drop the oldest records up to a snapshot, which becomes the base: so it is a function of the set."""
     if len(row.ledger) > ENTRIES * WIDTH:
         _thin(row, d)
-    if any(m.alias for m in row.members.values()) or not row.snapshots or erasure.pending(row):
-        return  # unmerge could not take a base apart again
+    if row.sent or links.has_aliases(row.members) or not row.snapshots or erasure.pending(row):
+        return  # unmerge could not take a base apart again, and who is whose must not be forgotten
     head, n = row.head, len(row.ledger) // WIDTH
     old = 0
     while (
@@ -382,16 +380,23 @@ def _compact(row: Row, d: Compiled) -> None:
 def _speak(row: Row, before: Seen, out: Result, now: int, scope: Scope, live: bool) -> None:
     """Publish the difference between what was said and what is decided, or remember that there is one."""
     changed = out.moved is not None
+    turned = links.turned(row)
     if not live:
-        if changed and not row.waiting:
+        if (changed or turned) and not row.waiting:
             row.waiting = True
-            row.spoken = encode((before.journeys, before.shares, before.source))
+            if not row.closed:
+                row.spoken = encode((before.journeys, before.shares, before.source))
         return
-    if not changed and not row.waiting:
+    if not changed and not row.waiting and not turned:
         return
     said = say.spoken(row, before.journeys)
-    say.difference(row, said, out.outputs, now, scope)
-    row.waiting, row.spoken = False, b""
+    if turned:
+        kept = row.spoken if row.waiting or row.closed else encode((said, before.shares, before.source))
+        voice.turn(row, said, kept, out.outputs, now, scope)
+    elif not row.closed:
+        say.difference(row, said, out.outputs, now, scope)
+        row.spoken = b""
+    row.waiting = False
 
 
 def next_due(row: Row) -> int:

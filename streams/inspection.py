@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from processors import deals, explain, handoff, ledger, scoring
+from processors import deals, explain, handoff, ledger, links, scoring
 from processors.compiled import Compiled
 from processors.days import iso
 from processors.definition.plain import words
@@ -78,7 +78,7 @@ class Subject:
                 f"ask for an instant after that"
             )
         scope.history = lambda: (base, self.items)
-        scope.said = row.minted
+        links.claim(row, scope)
         s = base_of(row) or new_state()
         feed(s, [e for e in self.items if (e[0], e[1]) > (s.a, s.b)], scope)
         elapse(s, self.as_of, scope)
@@ -306,7 +306,7 @@ class Subject:
         }
 
     def _story(self) -> list[View]:
-        self.scope.said = self.row.minted
+        links.claim(self.row, self.scope)
         return [
             {
                 "at": line.at,

@@ -12,7 +12,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from processors import accounts, deals, figures, purge, say, scoring
+from processors import accounts, deals, figures, links, purge, say, scoring
 from processors.compiled import Compiled, compile_definition
 from processors.definition.load import load as load_definition
 from processors.definition.model import HOUR, MINUTE, Definition
@@ -178,7 +178,7 @@ class World:
     def alone(self, key: str, run: Sequence[Item], now: int) -> State:
         """The fold of these facts from scratch, with the handoffs that this world's row has minted."""
         scope = self.scope(key)
-        scope.said = self.row(key).minted
+        links.claim(self.row(key), scope)
         return reference(run, now, scope)
 
 
@@ -261,7 +261,7 @@ class Funnel:
     ) -> Record:
         """Publish one event and let everything that follows from it happen; time goes on to its append time."""
         self.n += 1
-        subject = {"deal_id": deal} if deal else {"lead_id": lead}
+        subject = envelope.pop("subject", None) or ({"deal_id": deal} if deal else {"lead_id": lead})
         appended = max(t, self.now) if recorded_at is None else recorded_at
         what = sent(
             type_, t, self.n, payload, subject=subject, topic=topic or ("deal" if deal else ""),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from processors import figures, say
+from processors import figures, links, say
 from processors.fold import reference
 from processors.model import Member, Row, State, load
 from processors.report import report
@@ -109,7 +109,7 @@ def _facts_of(member: Member | None) -> object:
 def from_scratch(key: str, row: Row, oracle: Oracle) -> State:
     """The facts of a row folded once, in order, given what was said."""
     scope = oracle.topology.scope(key.encode())
-    scope.said = row.minted
+    links.claim(row, scope)
     return reference(effective(row), oracle.driver.now_ms, scope, base_of(row) if row.floor else None)
 
 

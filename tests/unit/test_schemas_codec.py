@@ -698,7 +698,7 @@ def test_with_a_registry_its_ids_are_written_and_read_and_ours_no_more() -> None
     assert mine.decode(value, ()) == decoded(page())
     with pytest.raises(Malformed, match="unknown_schema_id"):
         mine.decode(codec.encode_event(page()), ())
-    assert mine.decode_output(mine.encode("nurture", NURTURE)) == ("nurture", NURTURE)
+    assert mine.decode_output(mine.encode("nurture", NURTURE)) == ("nurture", NURTURE | {"merged_into": None})
 
 
 NURTURE = {"output_id": "o", "sequence": 1, "revision": 1, "op": "new", "occurred_at": 1, "as_of": 1,
@@ -806,10 +806,13 @@ def test_every_version_of_ours_is_read_as_the_newest(tmp_path: Any) -> None:
 
 def test_older_outputs_are_read_as_the_newest(tmp_path: Any) -> None:
     root = copied(tmp_path)
-    text = json.loads((root / "output/nurture.v1.avsc").read_text()) | {"leadstream.version": 2}
+    text = json.loads((root / "output/nurture.v2.avsc").read_text()) | {"leadstream.version": 3}
     text["fields"].append({"name": "segment", "type": ["null", "string"], "default": None})
-    (root / "output/nurture.v2.avsc").write_text(json.dumps(text))
+    (root / "output/nurture.v3.avsc").write_text(json.dumps(text))
     assign_ids(root)
     newer = Codec(FileRegistry(root))
 
-    assert newer.decode_output(codec.encode("nurture", NURTURE)) == ("nurture", NURTURE | {"segment": None})
+    assert newer.decode_output(codec.encode("nurture", NURTURE)) == (
+        "nurture",
+        NURTURE | {"segment": None, "merged_into": None},
+    )

@@ -106,7 +106,9 @@ def test_a_third_version_is_held_against_the_first(tmp_path: Path) -> None:
 
 def test_new_symbols_of_an_output_are_read_as_unknown_by_older_readers(tmp_path: Path) -> None:
     root = copied(tmp_path)
-    second_version(root, "output/nurture", lambda t: field(t, "kind")["type"]["symbols"].insert(0, "slowed"))
+    second_version(
+        root, "output/restatement", lambda t: field(t, "op")["type"]["symbols"].insert(0, "slowed")
+    )
 
     assert check_directory(root) == []
 

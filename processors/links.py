@@ -1,0 +1,106 @@
+"""A row among its aliases and winners: where its facts go, what it sends, and how its own voice ends and begins again.
+
+While a row is an alias its facts are folded by the row that it belongs to, its own head is the fold of nothing, and
+what it had said of its stages is taken back; of its handoffs the other row speaks from then on, and each output topic
+on which it had spoken is closed. Its contribution goes when the copy is sent and comes back when it is asked back, so
+a figure is right whenever nothing is on its way; until then `figures` shows the difference as ``alias_drift``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from hashlib import blake2b
+from typing import Any
+
+from msgspec.structs import replace
+
+from processors import identity
+from processors.identity import Place
+from processors.model import Member, Row, encode
+from processors.scope import Scope
+
+#: What is told: to whom, in which version, and what; no member: taken back.
+News = tuple[str, int, Member | None]
+
+
+def claim(row: Row, scope: Scope) -> None:
+    """Let the fold see what was said of the row's handoffs, by itself and by its aliases."""
+    scope.said = row.minted
+    if not row.members:
+        return
+    scope.claims = identity.claims(row)
+    members = row.members
+    scope.apart = lambda: identity.apart(members)
+
+
+def settle(row: Row, now: int, scope: Scope) -> tuple[Place, bool]:
+    """Find out where the row's facts go. True if it became an alias, or is none any more."""
+    found = identity.place(scope.subject, row, _most(now, scope), now)
+    target = found.links[-1].target if found.links else ""
+    was = row.target
+    if was and target != was:
+        # what is said from now on is later than what the former winner said
+        above = row.members.get(was)
+        row.epoch = max(row.epoch, 1 + above.epoch if above is not None else 0)
+    row.target, row.edge = target, found.links[-1].edge if found.links else (0, 0)
+    row.crowded = found.crowded
+    row.refused = identity.refusals(scope.subject, row, found)
+    if not target:
+        _stand_for_all(row, scope.subject)
+    return found, bool(target) != bool(was)
+
+
+def _stand_for_all(row: Row, me: str) -> None:
+    """What aliases said is this row's to speak of, until they are none any more."""
+    below = dict(identity.aliases(row.members))
+    leads = [m.epoch for name, m in below.items() if name[:1] == "l"]
+    if leads:
+        row.epoch = max(row.epoch, 1 + max(leads))
+    if any(m.of != me and m.of not in below for m in row.minted):
+        row.minted = tuple(m for m in row.minted if m.of == me or m.of in below)
+
+
+def _most(now: int, scope: Scope) -> int:
+    """People that may share a browser, by the definition in force."""
+    if scope.subject[:1] != "a":
+        return 0
+    at = [d for d in scope.definitions if d.source.effective_at <= now] or scope.definitions[:1]
+    return at[-1].source.policy.max_leads_per_anonymous
+
+
+def send(row: Row, now: int, scope: Scope, found: Place) -> list[News]:
+    """What has changed for others since it was last sent; versioned, so that any order and number of deliveries end
+    the same."""
+    out: list[News] = []
+    wanted = identity.copies(scope.subject, row, found, now)
+    for name in sorted(wanted.keys() | row.digests.keys()):
+        member = wanted.get(name)
+        digest = blake2b(encode(member), digest_size=8).digest() if member is not None else b""
+        if row.digests.get(name, b"") == digest:
+            continue
+        version = row.sent.get(name, 0) + 1
+        row.sent = {**row.sent, name: version}
+        row.digests = {**row.digests, name: digest}
+        out.append((name, version, replace(member, version=version) if member is not None else None))
+    if row.target:
+        row.held = identity.ahead(row, now)
+    return out
+
+
+def figures(row: Row) -> tuple[int, int]:
+    """(versions that others have not had yet, less those that are missed here; 1 if the browser has too many people)"""
+    return identity.drift(row), int(row.crowded)
+
+
+def turned(row: Row) -> bool:
+    """Is there something to say about who is who?"""
+    return row.target != row.closed or row.refused != row.refused_said
+
+
+def has_aliases(members: dict[str, Member]) -> bool:
+    return any(m.alias for m in members.values())
+
+
+def news_of(told: Sequence[Any]) -> bool:
+    """Is there a message between leads and visitors among these?"""
+    return any(identity.between(x.sender) for x in told)

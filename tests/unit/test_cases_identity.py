@@ -1,0 +1,575 @@
+"""Cases 12 to 24 of DOMAIN 8: who is who, on the topology with several partitions.
+
+What rows tell each other about it travels through the inbox, as it does between workers.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from processors.definition.model import DAY, HOUR, MINUTE
+from processors.figures import Contribution
+from processors.identity import aliases
+from processors.model import OPEN, TURNED_DOWN, WITHDRAWN, State, encode
+from processors.subject import effective
+from tests.strategies import at
+from tests.subscriber import Subscriber
+from tests.world import MONDAY, Funnel, variant
+
+#: A lead whose id lies on another partition than that of lead-1, and so on: none shares one with the next.
+ONE, TWO, THREE, FOUR = "lead-1", "lead-2", "lead-3", "lead-4"
+QUICK = """
+[[sla]]
+name = "quick"
+when = { country = "DE" }
+first_touch = "1h"
+decision = "2h"
+expire_after = "40h"
+calendar = "default"
+[[sla]]
+name = "standard"
+first_touch = "4h"
+decision = "16h"
+expire_after = "40h"
+calendar = "default"
+"""
+
+
+def merge(f: Funnel, loser: str, winner: str, t: int, n: int | str, **more: Any) -> None:
+    payload = {"loser": loser, "winner": winner}
+    f.say("merged", t, payload, lead=winner, source_event_id=f"merge-{n}", **more)
+
+
+def unmerge(f: Funnel, winner: str, t: int, n: int | str) -> None:
+    f.say("unmerged", t, {"merge_event_id": f"merge-{n}"}, lead=winner)
+
+
+def visit(f: Funnel, visitor: str, t: int, type_: str = "page_viewed", **payload: Any) -> None:
+    said = payload or {"url": "https://example.com/pricing"}
+    f.say(type_, t, said, subject={"anonymous_id": visitor})
+
+
+def identify(f: Funnel, visitor: str, lead: str, t: int, **more: Any) -> None:
+    f.say("identified", t, {"anonymous_id": visitor, "lead_id": lead}, lead=lead, **more)
+
+
+def below(f: Funnel, lead: str) -> list[str]:
+    """Row keys of all aliases of a lead."""
+    return [name for name, _ in aliases(f.row(f"l:{lead}").members)]
+
+
+def facts(f: Funnel, key: str) -> set[int]:
+    """Identities of what a row folds."""
+    return {e[1] >> 16 for e in effective(f.row(key))}
+
+
+def totals(f: Funnel) -> Contribution:
+    return {k: n for k, n in f.topology.totals().items() if n}
+
+
+def hears(f: Funnel) -> Subscriber:
+    """A subscriber to everything: it raises where a sequence has a gap."""
+    s = Subscriber()
+    for name in ("stage_changes", "handoffs", "sla", "nurture"):
+        s.take_all(f.driver.read(getattr(f.settings.topics, name)))
+    return s
+
+
+def derived(f: Funnel, lead: str) -> State:
+    return f.row(f"l:{lead}").head
+
+
+def nothing_on_its_way(f: Funnel) -> None:
+    assert f.total("alias_drift") == 0
+    assert f.dead() == []
+    hears(f)
+
+
+def three(t: int = MONDAY + 9 * HOUR) -> Funnel:
+    f = Funnel()
+    for n, lead in enumerate((ONE, TWO, THREE)):
+        f.fit(t + n, lead)
+        f.say("page_viewed", t + HOUR + n, {"url": f"https://example.com/{n}"}, lead=lead)
+    assert len({f.topology.partition_of(x) for x in (ONE, TWO, THREE)}) > 1
+    return f
+
+
+def test_case_12_a_chain_of_merges_ends_in_its_last_winner() -> None:
+    f = three()
+    own = {lead: facts(f, f"l:{lead}") for lead in (ONE, TWO, THREE)}
+    merge(f, ONE, TWO, MONDAY + 12 * HOUR, 1)
+    merge(f, TWO, THREE, MONDAY + 13 * HOUR, 2)
+    assert below(f, THREE) == ["l:lead-1", "l:lead-2"]
+    assert set.union(*own.values()) <= facts(f, "l:lead-3")
+    assert derived(f, ONE) == derived(f, TWO) == State()
+    assert f.total("persons") == 1
+    nothing_on_its_way(f)
+
+
+def test_case_12_unmerging_the_second_leaves_the_first() -> None:
+    f = three()
+    merge(f, ONE, TWO, MONDAY + 12 * HOUR, 1)
+    merge(f, TWO, THREE, MONDAY + 13 * HOUR, 2)
+    apart = three()
+    merge(apart, ONE, TWO, MONDAY + 12 * HOUR, 1)
+    unmerge(f, THREE, MONDAY + 14 * HOUR, 2)
+    assert below(f, TWO) == ["l:lead-1"]
+    assert below(f, THREE) == []
+    for lead in (ONE, TWO, THREE):
+        assert encode(derived(f, lead)) == encode(derived(apart, lead))
+    assert totals(f) == totals(apart)
+    nothing_on_its_way(f)
+
+
+def test_case_12_whatever_came_first() -> None:
+    f = three()
+    merge(f, TWO, THREE, MONDAY + 13 * HOUR, 2, run=False)
+    f.until(MONDAY + 14 * HOUR)
+    merge(f, ONE, TWO, MONDAY + 12 * HOUR, 1)
+    assert below(f, THREE) == ["l:lead-1", "l:lead-2"]
+    nothing_on_its_way(f)
+
+
+def test_case_13_the_later_merge_of_a_circle_is_refused_and_both_are_told() -> None:
+    f = three()
+    merge(f, ONE, TWO, MONDAY + 12 * HOUR, 1)
+    merge(f, TWO, ONE, MONDAY + 13 * HOUR, 2)
+    assert (f.row("l:lead-1").target, f.row("l:lead-2").target) == ("l:lead-2", "")
+    assert f.total("persons") == 2, "lead-1 in lead-2, and lead-3"
+    for lead in (ONE, TWO):
+        said = f.out("stage_changes", lead, kind="refused")
+        assert [(x["op"], x["reason"], x["occurred_at"]) for x in said] == [
+            ("new", "lead-2 into lead-1", MONDAY + 13 * HOUR)
+        ]
+        assert "circle" in said[0]["rule"]
+    nothing_on_its_way(f)
+
+
+def test_case_13_in_the_total_order_and_not_in_that_of_arrival() -> None:
+    f = three()
+    merge(f, TWO, ONE, MONDAY + 13 * HOUR, 2)
+    assert f.row("l:lead-2").target == "l:lead-1"
+    merge(f, ONE, TWO, MONDAY + 12 * HOUR, 1)
+    assert (f.row("l:lead-1").target, f.row("l:lead-2").target) == ("l:lead-2", "")
+    nothing_on_its_way(f)
+
+
+def test_case_13_of_three_and_the_merge_before_the_refused_one_holds() -> None:
+    f = three()
+    f.fit(MONDAY + 9 * HOUR + 5, FOUR)
+    merge(f, THREE, FOUR, MONDAY + 11 * HOUR, 0)
+    merge(f, ONE, TWO, MONDAY + 12 * HOUR, 1)
+    merge(f, TWO, THREE, MONDAY + 13 * HOUR, 2)
+    merge(f, THREE, ONE, MONDAY + 14 * HOUR, 3)
+    assert below(f, FOUR) == ["l:lead-1", "l:lead-2", "l:lead-3"]
+    assert f.total("persons") == 1
+    assert [len(f.out("stage_changes", x, kind="refused")) for x in (ONE, TWO, THREE)] == [1, 0, 1]
+    # Without the first of the circle there is none.
+    unmerge(f, TWO, MONDAY + 15 * HOUR, 1)
+    assert f.row("l:lead-3").target == "l:lead-1"
+    assert [f.out("stage_changes", x, kind="refused")[-1]["op"] for x in (ONE, THREE)] == ["withdrawn"] * 2
+    nothing_on_its_way(f)
+
+
+def merged_after_handoff() -> tuple[Funnel, int, str]:
+    """lead-1 was handed over at 10:02; at 11 it turned out to be lead-2."""
+    f = Funnel(owners=[{"owner": "owner-1", "team": "sales", "active": True}])
+    f.fit()
+    t = f.hot()
+    f.fit(t + MINUTE, TWO)
+    named = f.handoffs(ONE)[0].id
+    merge(f, ONE, TWO, MONDAY + 11 * HOUR, 1)
+    return f, t, named
+
+
+def test_case_14_the_handoff_of_the_loser_goes_on() -> None:
+    f, t, named = merged_after_handoff()
+    (h,) = f.handoffs(TWO)
+    assert (h.id, h.start, h.outcome, h.owner) == (named, t, OPEN, "owner-1")
+    assert f.handoffs(ONE) == []
+    (made,) = f.out("handoffs", ONE, kind="made")
+    (again,) = f.out("handoffs", TWO, kind="made")
+    assert (again["handoff_id"], again["op"], again["started_at"]) == (named, "revised", made["started_at"])
+    assert again["first_touch_due_at"] == made["first_touch_due_at"]
+    assert again["revision"] > made["revision"], "a subscriber knows which came later"
+    held = hears(f).state["handoff", made["output_id"]]
+    assert held["lead_id"] == TWO
+    assert f.total("handoff") == 1
+    nothing_on_its_way(f)
+
+
+def test_case_14_the_sequences_of_the_loser_end_with_merged_into() -> None:
+    f, _, _ = merged_after_handoff()
+    for name in ("stage_changes", "handoffs", "sla", "nurture"):
+        said = f.out(name, ONE)
+        assert (said[-1]["kind"], said[-1]["merged_into"]) == ("merged_into", TWO)
+        assert [x["sequence"] for x in said] == list(range(1, len(said) + 1))
+
+
+def test_case_14_the_clock_runs_out_for_the_winner() -> None:
+    f, t, named = merged_after_handoff()
+    due = f.handoffs(TWO)[0].due_touch
+    f.until(due + 3 * MINUTE)
+    (breach,) = f.out("sla", None, kind="breached")
+    assert (breach["lead_id"], breach["handoff_id"], breach["occurred_at"]) == (TWO, named, due)
+    f.say("accepted", due + HOUR, {"handoff_id": named}, lead=ONE)
+    (answer,) = f.out("handoffs", None, kind="answered")
+    assert (answer["lead_id"], answer["outcome"], answer["breached"]) == (TWO, "accepted", True)
+    assert t < due
+
+
+def both_open(first: str, second: str) -> Funnel:
+    """``first`` was handed over at 10:02, ``second`` an hour later, which has two hours to decide and not two days."""
+    f = Funnel(variant(QUICK))
+    f.fit(MONDAY + 9 * HOUR, first, country="FR")
+    f.fit(MONDAY + 9 * HOUR + 1, second, country="DE")
+    f.hot(lead=first)
+    f.hot(MONDAY + 11 * HOUR, lead=second, n="2")
+    assert [len(f.handoffs(x)) for x in (first, second)] == [1, 1]
+    return f
+
+
+def test_case_15_of_two_open_handoffs_the_earliest_due_stays() -> None:
+    for loser, winner in ((ONE, TWO), (TWO, ONE)):
+        f = both_open(ONE, TWO)
+        late, early = f.handoffs(ONE)[0], f.handoffs(TWO)[0]
+        assert early.due_decide < late.due_decide
+        assert early.trigger > late.trigger
+        merge(f, loser, winner, MONDAY + 12 * HOUR, 1)
+        open_ = [h for h in f.handoffs(winner) if h.outcome == OPEN]
+        assert [(h.id, h.start) for h in open_] == [(early.id, early.start)]
+        (gone,) = f.out("handoffs", winner, handoff_id=late.id, kind="withdrawn")
+        assert (gone["reason_code"], gone["outcome"]) == ("merged", "withdrawn")
+        held = hears(f).holding("handoff", winner)
+        assert {x["handoff_id"] for x in held.values() if x["kind"] == "made"} == {early.id}
+        assert f.total("handoff") == f.total("handoff", outcome="open") == 1
+        nothing_on_its_way(f)
+
+
+def test_case_15_and_later_calls_take_over_neither() -> None:
+    f = both_open(ONE, TWO)
+    late, early = f.handoffs(ONE)[0], f.handoffs(TWO)[0]
+    merge(f, ONE, TWO, MONDAY + 12 * HOUR, 1)
+    f.say("rejected", MONDAY + 13 * HOUR, {"reason_code": "no_budget"}, lead=TWO)
+    f.raise_hand(MONDAY + 14 * HOUR, TWO)
+    answered, new = f.handoffs(TWO)
+    assert (answered.id, answered.outcome) == (early.id, TURNED_DOWN)
+    assert new.id not in (early.id, late.id)
+    assert new.start == MONDAY + 14 * HOUR
+
+
+def test_case_16_the_disqualified_winner_wins() -> None:
+    f = Funnel()
+    f.fit(MONDAY + 8 * HOUR, TWO)
+    f.say("disqualified", MONDAY + 9 * HOUR, {"reason_code": "competitor"}, lead=TWO)
+    f.fit()
+    f.hot()
+    (h,) = f.handoffs(ONE)
+    merge(f, ONE, TWO, MONDAY + 11 * HOUR, 1)
+    assert all(x.outcome != OPEN for x in f.handoffs(TWO))
+    assert f.stages(TWO)[-1] == "disqualified"
+    assert f.stages(ONE) == []
+    (gone,) = f.out("handoffs", TWO, kind="withdrawn")
+    assert gone["handoff_id"] == h.id
+    assert list(hears(f).holding("sla", TWO)) == []
+    assert f.total("handoff", outcome="open") == 0
+    nothing_on_its_way(f)
+
+
+def test_case_16_disqualified_after_the_call() -> None:
+    f = Funnel()
+    f.fit(MONDAY + 8 * HOUR, TWO)
+    f.fit()
+    f.hot()
+    f.say("disqualified", MONDAY + 11 * HOUR, {"reason_code": "competitor"}, lead=TWO)
+    merge(f, ONE, TWO, MONDAY + 12 * HOUR, 1)
+    (h,) = f.handoffs(TWO)
+    assert (h.outcome, h.ended, h.reason) == (WITHDRAWN, MONDAY + 11 * HOUR, "disqualified")
+    assert f.stages(TWO)[-1] == "disqualified"
+    nothing_on_its_way(f)
+
+
+def test_case_17_what_arrives_for_the_loser_is_forwarded() -> None:
+    f = three()
+    merge(f, ONE, TWO, MONDAY + 12 * HOUR, 1)
+    merge(f, TWO, THREE, MONDAY + 13 * HOUR, 2)
+    f.hot(MONDAY + 14 * HOUR, ONE)
+    assert [h.outcome for h in f.handoffs(THREE)] == [OPEN]
+    assert f.handoffs(ONE) == []
+    assert f.out("handoffs", ONE) == []
+    f.say("accepted", MONDAY + 15 * HOUR, lead=TWO)
+    assert f.total("handoff", outcome="accepted") == 1
+    nothing_on_its_way(f)
+
+
+def unmerged_world(merged: bool) -> Funnel:
+    f = Funnel()
+    f.fit(MONDAY + 8 * HOUR, TWO)
+    f.say("page_viewed", MONDAY + 9 * HOUR, {"url": "https://example.com/a"}, lead=TWO)
+    f.fit()
+    f.hot()
+    f.n += 1 - merged  # so that all other events are the same
+    if merged:
+        merge(f, ONE, TWO, MONDAY + 11 * HOUR, 1)
+        f.until(MONDAY + 12 * HOUR)
+    f.say("touched", MONDAY + 12 * HOUR, {"channel": "phone", "kind": "call"}, lead=ONE)
+    f.say("content_downloaded", MONDAY + 12 * HOUR + 1, {"asset_id": "c"}, lead=TWO)
+    f.n += 1 - merged
+    if merged:
+        unmerge(f, TWO, MONDAY + 13 * HOUR, 1)
+    f.say("accepted", MONDAY + 14 * HOUR, lead=ONE)
+    return f
+
+
+def test_case_18_unmerged_as_if_never_merged() -> None:
+    f, never = unmerged_world(True), unmerged_world(False)
+    for lead in (ONE, TWO):
+        assert encode(derived(f, lead)) == encode(derived(never, lead))
+    assert totals(f) == totals(never)
+    assert below(f, TWO) == []
+    nothing_on_its_way(f)
+
+
+def test_case_18_what_was_said_is_restated_and_not_denied() -> None:
+    f, never = unmerged_world(True), unmerged_world(False)
+    named = f.handoffs(ONE)[0].id
+    said = [x for x in f.out("handoffs", None) if x["output_id"] == f"{named}/made"]
+    assert [(x["lead_id"], x["op"]) for x in said if x["lead_id"] == TWO] == [(TWO, "revised")]
+    assert max(said, key=lambda x: x["revision"])["lead_id"] == ONE
+    assert not any(x["op"] == "withdrawn" for x in said), "nobody is called off in between"
+    a, b = hears(f), hears(never)
+    for name in ("stage_change", "handoff", "sla", "nurture"):
+        for lead in (ONE, TWO):
+            mine, theirs = a.holding(name, lead), b.holding(name, lead)
+            assert {k: v["occurred_at"] for k, v in mine.items()} == {
+                k: v["occurred_at"] for k, v in theirs.items()
+            }
+    assert [x["op"] for x in f.out("stage_changes", ONE, kind="merged_into")] == ["new", "withdrawn"]
+
+
+def test_case_18_two_open_handoffs_come_apart_again() -> None:
+    f, never = both_open(ONE, TWO), both_open(ONE, TWO)
+    merge(f, ONE, TWO, MONDAY + 12 * HOUR, 1)
+    unmerge(f, TWO, MONDAY + 13 * HOUR, 1)
+    never.until(MONDAY + 13 * HOUR)
+    for lead in (ONE, TWO):
+        assert encode(derived(f, lead)) == encode(derived(never, lead))
+        held = {x["handoff_id"] for x in hears(f).holding("handoff", lead).values()}
+        assert held == {h.id for h in never.handoffs(lead)}
+    assert totals(f) == totals(never)
+    merge(f, ONE, TWO, MONDAY + 14 * HOUR, 2)
+    assert len(f.handoffs(TWO)) == 1
+    nothing_on_its_way(f)
+
+
+def test_case_19_what_both_know_counts_once() -> None:
+    f = Funnel()
+    for lead in (ONE, TWO):
+        f.fit(lead=lead)
+        f.say(
+            "content_downloaded", MONDAY + 10 * HOUR, {"asset_id": "a"}, lead=lead, source_event_id="same",
+            source_system="web",
+        )  # fmt: skip
+    alone = f.score(ONE)
+    merge(f, ONE, TWO, MONDAY + 11 * HOUR, 1)
+    assert f.score(TWO) == alone > 0
+    nothing_on_its_way(f)
+
+
+def test_case_20_a_browser_of_more_than_three_is_linked_to_none() -> None:
+    f = Funnel()
+    visit(f, "kiosk", MONDAY + 9 * HOUR)
+    leads = [f"lead-{n}" for n in range(1, 5)]
+    for n, lead in enumerate(leads):
+        assert f.total("crowded") == 0
+        identify(f, "kiosk", lead, MONDAY + (10 + n) * HOUR)
+    assert f.total("crowded") == 1
+    assert [below(f, lead) for lead in leads] == [[], [], [], []]
+    assert len(derived_of(f, "a:kiosk").journeys) == 1
+    assert f.total("persons") == 5
+    assert [f.score(lead) for lead in leads] == [0, 0, 0, 0]
+    visit(f, "kiosk", MONDAY + 15 * HOUR)
+    assert f.stages(leads[0]) == ["anonymous", "known"]
+    nothing_on_its_way(f)
+
+
+def derived_of(f: Funnel, key: str) -> State:
+    return f.row(key).head
+
+
+def test_case_20_as_many_as_the_definition_says() -> None:
+    f = Funnel(variant("[policy]\nmax_leads_per_anonymous = 1\n"))
+    visit(f, "kiosk", MONDAY + 9 * HOUR)
+    identify(f, "kiosk", ONE, MONDAY + 10 * HOUR)
+    assert below(f, ONE) == ["a:kiosk"]
+    identify(f, "kiosk", TWO, MONDAY + 11 * HOUR)
+    assert below(f, ONE) == below(f, TWO) == []
+    assert f.total("crowded") == 1
+    nothing_on_its_way(f)
+
+
+def test_case_21_identified_late_its_history_is_at_its_own_times() -> None:
+    f = Funnel()
+    visit(f, "visitor-1", MONDAY + 9 * HOUR)
+    visit(f, "visitor-1", MONDAY + 10 * HOUR, "event_attended", event_id="w", kind="webinar")
+    visit(f, "visitor-1", MONDAY + 10 * HOUR + MINUTE, "content_downloaded", asset_id="a")
+    visit(f, "visitor-1", MONDAY + 10 * HOUR + 2 * MINUTE, "content_downloaded", asset_id="b")
+    assert f.total("persons") == 1
+    assert f.out("stage_changes", "visitor-1") == []
+    f.fit(at(2, 9), ONE)
+    assert f.handoffs() == []
+    identify(f, "visitor-1", ONE, at(2, 14))
+    (j,) = f.head().journeys
+    assert j.entries[0] >> 9 == MONDAY + 9 * HOUR, "anonymous since the first visit"
+    (h,) = f.handoffs()
+    assert h.trigger == at(2, 9), "fit and active since then"
+    assert h.start == at(2, 14), "but nobody could know before"
+    assert h.due_touch > at(2, 14)
+    assert derived_of(f, "a:visitor-1") == State()
+    assert f.total("persons") == 1
+    assert f.total("entered", stage="anonymous") == 1
+    nothing_on_its_way(f)
+
+
+def test_case_21_recorded_later_still() -> None:
+    """A clock starts when the record came, not when it says that it happened."""
+    f = Funnel()
+    visit(f, "visitor-1", MONDAY + 10 * HOUR, "event_attended", event_id="w", kind="webinar")
+    visit(f, "visitor-1", MONDAY + 10 * HOUR + MINUTE, "content_downloaded", asset_id="a")
+    visit(f, "visitor-1", MONDAY + 10 * HOUR + 2 * MINUTE, "content_downloaded", asset_id="b")
+    f.fit(MONDAY + 9 * HOUR, ONE)
+    identify(f, "visitor-1", ONE, at(2, 14), recorded_at=at(2, 14) + 3000)
+    assert [(h.trigger, h.start) for h in f.handoffs()] == [
+        (MONDAY + 10 * HOUR + 2 * MINUTE, at(2, 14) + 3000)
+    ]
+
+
+def test_case_21_two_halves_of_a_lead_are_called_when_they_are_known_to_be_one() -> None:
+    f = Funnel()
+    f.fit(MONDAY + 8 * HOUR, ONE)
+    f.fit(MONDAY + 8 * HOUR, TWO)
+    f.say("event_attended", MONDAY + 9 * HOUR, {"event_id": "w", "kind": "webinar"}, lead=ONE)
+    for n in (1, 2):
+        f.say("content_downloaded", MONDAY + 10 * HOUR + n, {"asset_id": str(n)}, lead=TWO)
+    assert f.handoffs(ONE) == f.handoffs(TWO) == []
+    merge(f, ONE, TWO, at(2, 15), 1)
+    assert [(h.trigger, h.start) for h in f.handoffs(TWO)] == [(MONDAY + 10 * HOUR + 2, at(2, 15))]
+
+
+def test_case_21_a_call_that_nobody_has_heard_starts_when_the_loser_could_be_called() -> None:
+    """As a live worker would have said it before the merge, so one that catches up says it after."""
+    starts = []
+    for live in (True, False):
+        f = Funnel(live=live)
+        f.fit()
+        t = f.hot()
+        f.fit(t + MINUTE, TWO)
+        merge(f, ONE, TWO, at(1, 15), 1)
+        f.driver.catch_up()
+        starts.append([(h.trigger, h.start) for h in f.handoffs(TWO)])
+    assert starts[0] == starts[1] == [(t, t)]
+
+
+def test_case_22_two_people_on_one_browser() -> None:
+    f = Funnel()
+    f.fit(lead=ONE)
+    f.fit(lead=TWO)
+    visit(f, "browser", MONDAY + 10 * HOUR, "content_downloaded", asset_id="a")
+    identify(f, "browser", ONE, MONDAY + 11 * HOUR)
+    visit(f, "browser", MONDAY + 12 * HOUR, "content_downloaded", asset_id="b")
+    identify(f, "browser", TWO, MONDAY + 13 * HOUR)
+    visit(f, "browser", MONDAY + 14 * HOUR, "content_downloaded", asset_id="c")
+    assets = {
+        lead: [e[3] for e in effective(f.row(f"l:{lead}")) if type(e[3]) is str and len(e[3]) == 1]
+        for lead in (ONE, TWO)
+    }
+    assert assets == {ONE: ["a", "b"], TWO: ["c"]}
+    assert f.score(ONE) > f.score(TWO) > 0
+    assert (f.row("l:lead-1").target, f.row("l:lead-2").target) == ("", ""), "they are two people"
+    assert f.total("persons") == 2
+    assert derived_of(f, "a:browser") == State()
+    nothing_on_its_way(f)
+
+
+def test_case_22_the_first_one_comes_to_be_known_later() -> None:
+    """In the order of time, not of arrival: the past goes over to whom it belongs."""
+    f = Funnel()
+    visit(f, "browser", MONDAY + 10 * HOUR, "content_downloaded", asset_id="a")
+    identify(f, "browser", TWO, MONDAY + 13 * HOUR)
+    assert f.score(TWO) > 0
+    identify(f, "browser", ONE, MONDAY + 11 * HOUR)
+    assert f.score(TWO) == 0
+    assert f.score(ONE) > 0
+    nothing_on_its_way(f)
+
+
+def test_case_23_a_recycled_email_has_no_effect() -> None:
+    f = Funnel()
+    f.fit(lead=ONE)
+    f.say("attributes_changed", MONDAY + 10 * HOUR, {"fields": {"email_hash": "h-1"}}, lead=ONE)
+    before = encode(f.row("l:lead-1"))
+    f.fit(MONDAY + 11 * HOUR, lead=TWO)
+    f.say("attributes_changed", MONDAY + 12 * HOUR, {"fields": {"email_hash": "h-1"}}, lead=TWO)
+    assert encode(f.row("l:lead-1")) == before
+    assert below(f, ONE) == below(f, TWO) == []
+    assert f.total("persons") == 2
+    nothing_on_its_way(f)
+
+
+def test_case_24_another_company_ends_the_journey_and_keeps_the_person() -> None:
+    f = Funnel()
+    f.fit()
+    f.say("account_matched", MONDAY + 9 * HOUR + MINUTE, {"account_id": "account-1", "rule": "domain"})
+    f.hot()
+    assert f.handoffs()[0].outcome == OPEN
+    f.say("account_matched", MONDAY + 11 * HOUR, {"account_id": "account-2", "rule": "domain"})
+    old, new = f.head().journeys
+    assert f.stages()[4:6] == ["moved", "known"]
+    assert old.exited
+    assert not new.exited
+    (h,) = old.handoffs
+    assert (h.outcome, h.reason, h.ended) == (WITHDRAWN, "moved", MONDAY + 11 * HOUR)
+    assert f.head().account == "account-2"
+    assert f.head().created == MONDAY + 9 * HOUR, "the person is the same"
+    assert f.score() > 0
+    assert f.total("persons") == 1
+    f.say("account_matched", MONDAY + 12 * HOUR, {"account_id": "account-2", "rule": "crm"})
+    assert len(f.head().journeys) == 2
+
+
+def test_a_merge_dated_ahead_waits_until_then() -> None:
+    f = three()
+    merge(f, ONE, TWO, MONDAY + 15 * HOUR, 1, recorded_at=MONDAY + 12 * HOUR)
+    assert below(f, TWO) == []
+    f.until(MONDAY + 15 * HOUR)
+    assert below(f, TWO) == ["l:lead-1"]
+    nothing_on_its_way(f)
+
+
+def test_the_deals_of_the_loser_are_the_winners() -> None:
+    f = three()
+    payload = {
+        "leads": [{"lead_id": ONE}], "amount": 900, "currency": "EUR", "pipeline": "p", "stage": "s",
+    }  # fmt: skip
+    f.say("opened", MONDAY + 11 * HOUR, payload, deal="deal-1")
+    merge(f, ONE, TWO, MONDAY + 12 * HOUR, 1)
+    f.say("won", MONDAY + 13 * HOUR, {"amount": 900, "currency": "EUR"}, deal="deal-1")
+    assert f.head(TWO).shares["deal-1"].amount == 900
+    assert f.head(ONE).shares == {}
+    assert f.stages(TWO)[-1] == "won"
+    assert f.total("entered", stage="won") == 1
+    unmerge(f, TWO, MONDAY + 14 * HOUR, 1)
+    assert f.head(TWO).shares == {}
+    assert f.stages(ONE)[-1] == "won"
+    nothing_on_its_way(f)
+
+
+def test_a_worker_that_starts_anew_knows_who_is_who() -> None:
+    f, _, named = merged_after_handoff()
+    before = totals(f)
+    f.restart()
+    assert totals(f) == before
+    f.say("accepted", MONDAY + 12 * HOUR, {"handoff_id": named}, lead=ONE)
+    assert [h.id for h in f.handoffs(TWO) if h.outcome] == [named]
+    f.until(MONDAY + 30 * DAY)
+    nothing_on_its_way(f)
