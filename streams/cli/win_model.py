@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated
 
-import msgspec
 import typer
 
-from processors import figures, priority
 from processors.days import iso
-from processors.definition.model import MINUTE
 from processors.definition.reader import DefinitionError
-from processors.model import Row, RowVersionError
+from processors.model import RowVersionError
 from processors.money import show as money
-from processors.reference import WinModel
 from processors.winmodel import FEATURES, Model, parse
 from streams import state_reader
 from streams.cli.console import (
@@ -37,9 +32,7 @@ from streams.clock import clock_of
 from streams.kafka_tools import Publisher
 from streams.settings import Settings
 from streams.topology import LeadTopology
-
-#: How long after the start of a day its snapshot is made, so that workers have taken in what came before midnight.
-AFTER_MS = 10 * MINUTE
+from streams.win_model import EVENT, Snapshot, published, seconds_left, snapshot
 
 commands = typer.Typer(
     help="How likely a lead is won: counts of closed deals, as published for priorities.",
@@ -51,56 +44,6 @@ def register(app: typer.Typer) -> None:
     app.add_typer(commands, name="win-model")
 
 
-class Snapshot(NamedTuple):
-    """The counts as of the start of a day of the reporting time zone."""
-
-    day: int
-    as_of: int
-    counts: dict[str, Any]
-
-    def event(self, now_ms: int) -> dict[str, Any]:
-        """As it is published; the day is its identity."""
-        return {
-            "type": "win_model_published",
-            "occurred_at": now_ms,
-            "source_system": "leadstream",
-            "source_event_id": f"win-model/{iso(self.day)}",
-            "payload": {
-                "as_of": self.as_of,
-                "counts": msgspec.json.encode(self.counts, order="sorted").decode(),
-            },
-        }
-
-
-def day_of(logic: LeadTopology, now_ms: int) -> tuple[int, int]:
-    """The day of the reporting time zone, and the instant at which it began."""
-    days = logic.definitions[-1].days
-    day = days.day(now_ms)
-    return day, days.start(day)
-
-
-def snapshot(logic: LeadTopology, rows: Iterable[tuple[str, Row]], now_ms: int) -> Snapshot:
-    """What the closed deals of all leads say, as of the start of today."""
-    day, as_of = day_of(logic, now_ms)
-    # Deals never leave a lead's head, so who has none now had none this morning.
-    some = ((key, row) for key, row in rows if key[:1] == "l" and row.head.shares)
-    totals = state_reader.figures_of_rows(some, logic, as_of)
-    base, rates = logic.definitions[-1].source.base_currency, logic.reference
-    counts = priority.snapshot(
-        totals,
-        figures.stage_names(logic.definitions),
-        lambda amount, currency, on: rates.convert(amount, currency, on, base),
-        base,
-    )
-    return Snapshot(day, as_of, counts)
-
-
-def published(logic: LeadTopology, now_ms: int) -> WinModel | None:
-    """Today's snapshot, if it is there already."""
-    newest = logic.reference.win_model_at(1 << 62)
-    return newest if newest is not None and newest.as_of >= day_of(logic, now_ms)[1] else None
-
-
 def publish_once(settings: Settings, now_ms: int) -> Snapshot | None:
     """Publish today's snapshot; None where that was done before."""
     logic = _topology(settings)
@@ -110,7 +53,7 @@ def publish_once(settings: Settings, now_ms: int) -> Snapshot | None:
         made = snapshot(logic, state_reader.rows(settings), now_ms)
     except RowVersionError as error:
         raise DataError(f"{settings.changelog}: {error}") from None
-    line = checked_event(made.event(now_ms), "win_model_published")
+    line = checked_event(made.event(now_ms), EVENT)
     if line.problem or line.envelope is None:
         raise DataError(f"today's win model: {line.problem}")
     with Publisher(settings) as publisher:
@@ -141,26 +84,13 @@ def publish(
     Example: [bold]leadstream win-model publish[/bold]
     """
     settings = settings_of(context)
-    if daily and settings.clock != "wall":
+    if daily and settings.fixed_now_ms is not None:
         raise UserError(f"--daily waits for midnight, but `clock` is {settings.clock}; leave one of them out")
     prepare_codec(settings)
     _publish(settings, as_json)
     while daily:
-        wait(settings)
+        threading.Event().wait(seconds_left(_topology(settings), clock_of(settings)))
         _publish(settings, as_json)
-
-
-def wait(settings: Settings, pause: Callable[[float], Any] = threading.Event().wait) -> None:
-    """Until a little after the next midnight."""
-    logic = _topology(settings)
-    now = clock_of(settings).now_ms()
-    pause(seconds_left(logic, now))
-
-
-def seconds_left(logic: LeadTopology, now_ms: int) -> float:
-    """Until the next snapshot is to be made."""
-    days = logic.definitions[-1].days
-    return (days.start(days.day(now_ms) + 1) + AFTER_MS - now_ms) / 1000
 
 
 def _publish(settings: Settings, as_json: bool) -> None:

@@ -74,7 +74,7 @@ BOOTSTRAP={broker}
 In another terminal, in this folder (elsewhere first: export {CONFIG_ENV}={config})
   leadstream publish {folder}/{_EVENTS}   a lead asks to be called: see it arrive
   leadstream show lead-2                   and explain lead-2
-  leadstream handoffs list --open          what waits for an answer
+  leadstream queue                         who to call next, and why
   leadstream figures                       all of them, exact
   leadstream tail handoffs                 what sales receives, decoded
 Any Kafka client: plain JSON, key = id of the lead, murmur2

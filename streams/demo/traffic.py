@@ -18,7 +18,9 @@ from streams.driver import Driver
 from streams.settings import Settings
 from streams.sources.sim_model import DAY, HOUR, MINUTE, WEEK
 from streams.sources.simulator import Delivery, Dirt, SalesDesk, Simulation
+from streams.state_reader import loaded
 from streams.topology import LeadTopology
+from streams.win_model import snapshot
 from streams.work import Message, Record
 
 #: In the history sales looks into its inbox this often; less would make them slower than they are.
@@ -81,7 +83,7 @@ class Traffic:
         self._answer(self.desk.on_handoff(handoff, now_ms))
 
     def history(self, check: Callable[[], None]) -> list[Sent]:
-        """Everything up to the start of the live part.
+        """Everything up to the start of the live part, with a win model at the beginning of each week.
 
         :param check: called now and then; raises to give up.
         """
@@ -102,6 +104,13 @@ class Traffic:
                     learned.append(Record(topic, partition, len(out), sent.at_ms, key, value))
                 else:
                     driver.publish(topic, key, value, timestamp_ms=sent.at_ms)
+            if now_ms > self._begin_ms and not (now_ms - self._begin_ms) % WEEK:
+                made = snapshot(topology, loaded(driver.all_rows()), now_ms)
+                message = Message(names.reference, made.key, encode_event(made.event(now_ms)))
+                out.append(Sent(now_ms, message))
+                learned.append(
+                    Record(names.reference, partition, len(out), now_ms, message.key, message.value)
+                )
             if learned:
                 topology.learn(learned)
                 learned.clear()

@@ -67,6 +67,9 @@ def test_a_worker_that_reads_the_history_finds_what_sales_answered() -> None:
     outcomes = list(last.values())
     assert min(outcomes.count("accepted"), outcomes.count("rejected"), outcomes.count(None)) >= 1
     assert not topology.counts["reference_refused", "bad_json"]
+    model = topology.reference.win_model_at(start)
+    assert model is not None
+    assert model.as_of == start - start % DAY  # the last one at midnight, before the live part begins
 
 
 def test_playing_the_history_can_be_given_up() -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections.abc import Callable
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +16,11 @@ from typer.testing import CliRunner, Result
 from processors.definition.model import DAY, HOUR, MINUTE
 from streams.cli import build
 from streams.cli.console import instant
-from streams.cli.win_model import AFTER_MS, published, seconds_left, snapshot
+from streams.clock import FixedClock, ScaledClock
 from streams.inspection import View
 from streams.queue import owners, queue, teams
 from streams.state_reader import loaded
+from streams.win_model import AFTER_MS, published, seconds_left, snapshot
 from tests.strategies import at
 from tests.world import MONDAY, Funnel, variant
 
@@ -190,10 +193,13 @@ def test_a_snapshot_is_as_of_the_start_of_its_day_and_made_once() -> None:
 
 def test_a_service_waits_until_a_little_after_midnight() -> None:
     f = Funnel()
-    assert seconds_left(f.topology, at(1, 23)) == (HOUR + AFTER_MS) / 1000
-    assert seconds_left(f.topology, at(2)) == (DAY + AFTER_MS) / 1000
+    assert seconds_left(f.topology, FixedClock(at(1, 23))) == (HOUR + AFTER_MS) / 1000
+    assert seconds_left(f.topology, FixedClock(at(2))) == (DAY + AFTER_MS) / 1000
     zoned = Funnel(variant('time_zone = "America/New_York"\n'))
-    assert seconds_left(zoned.topology, at(2, 4)) == (HOUR + AFTER_MS) / 1000  # in winter it is 23:00 there
+    night = FixedClock(at(2, 4))  # in winter it is 23:00 there
+    assert seconds_left(zoned.topology, night) == (HOUR + AFTER_MS) / 1000
+    fast = ScaledClock(at(1), time.time_ns() // 1_000_000, Fraction(600))
+    assert 140 < seconds_left(f.topology, fast) <= (DAY + AFTER_MS) / 600_000
 
 
 # The command ------------------------------------------------------------------------------------------------------
