@@ -187,6 +187,13 @@ class Settings(Struct, frozen=True, kw_only=True):
     sasl_username: Annotated[str, _doc("Who logs in, with SASL_*")] = ""
     sasl_password: Annotated[str, _doc("The password; better by environment than by file", secret=True)] = ""
     ssl_cafile: Annotated[str, _doc("CA certificates (PEM) to trust; empty: those of the system")] = ""
+    privacy_key: Annotated[
+        str,
+        _doc(
+            "Key of the hashes that `privacy hash` makes of addresses; better by environment than by file",
+            secret=True,
+        ),
+    ] = ""
     dead_letter_max_bytes: Annotated[
         int,
         _doc(

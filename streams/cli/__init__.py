@@ -26,6 +26,7 @@ MODULES = (
     "olist",
     "tail",
     "dead_letters",
+    "privacy",
     "reference",
     "definition",
     "schemas",

@@ -16,7 +16,7 @@ from tests.subscriber import Subscriber
 from tests.world import Funnel, handed_over
 
 #: Stands in every place where a source may tell something about a person.
-MARK = "lovelace"
+MARK = "xpersonalx"
 ERASED = at(5, 12)
 #: While the handoff of Monday, 10:02 is open.
 SOON = at(1, 12)
