@@ -162,14 +162,28 @@ def _accuracy(t: Totals, by: Labels) -> Iterator[Line]:
     if t.period is None:
         this = month_of_day(t.today)
         spans = [Period(first_of_month(m), first_of_month(m + 1) - 1) for m in range(this - MONTHS, this)]
+    steps = {
+        name: [
+            (currency, closes, day, n)
+            for (currency, closes, day), n in t.within(None).sums(sel, (), "", ("currency", "closes", "day")).items()
+        ]
+        for name, sel in (
+            ("won", Sel("course_amount_on", {"status": "won"})), ("open", Sel("weighted_on")),
+        )
+    }  # fmt: skip
     for span in spans:
         if span.last >= t.today:
             continue
         came = in_base(t.within(span), Sel("deal_amount_on", {"status": "won"}), ()).get((), Money())
         for n in t.d.source.horizons_days:
             day = span.last - n
-            sure = _won_by(t, day, span)
-            open_, bare = spot(t, standing(t, "weighted_on", (), day, span), day)
+            won, weighted_ = (_stood(steps[name], day, span) for name in ("won", "open"))
+            # what was won is priced as it was booked
+            sure = market.priced(((*key, n) for key, n in won.items()), t.reference, t.base)
+            by_currency: dict[tuple[str], int] = {}
+            for (currency, _), ppm in weighted_.items():
+                by_currency[currency,] = by_currency.get((currency,), 0) + ppm
+            open_, bare = spot(t, by_currency, day)
             foreseen = half_even(sure.minor + open_ / _PPM)
             if not (foreseen or came.minor or t.period):
                 continue
@@ -183,14 +197,13 @@ def _accuracy(t: Totals, by: Labels) -> Iterator[Line]:
             )  # fmt: skip
 
 
-def _won_by(t: Totals, day: int, span: Period) -> Money:
-    """What stood won when a day ended and was booked within the span, at the rates of the days it was booked on."""
-    sel = Sel("course_amount_on", {"status": "won"})
-    found = t.within(Period(day, day)).sums(sel, (), "until", ("currency", "closes"))
-    inside = [
-        (currency, closes, n) for (currency, closes), n in found.items() if span.first <= closes <= span.last
-    ]
-    return market.priced(inside, t.reference, t.base)
+def _stood(steps: list[tuple[str, int, int, int]], day: int, span: Period) -> dict[tuple[str, int], int]:
+    """By currency and closing day: what steps came to when a day ended, of deals that close within the span."""
+    out: dict[tuple[str, int], int] = {}
+    for currency, closes, at, n in steps:
+        if at <= day and span.first <= closes <= span.last:
+            out[currency, closes] = out.get((currency, closes), 0) + n
+    return out
 
 
 def _term(span: Period) -> str:

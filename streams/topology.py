@@ -82,6 +82,8 @@ class LeadTopology:
         self._cache: OrderedDict[tuple[int, bytes], Row] = OrderedDict()
         self._partition_of = lru_cache(200_000)(self._murmur)
         self._warned: set[str] = set()
+        #: The newest instant that it was called at.
+        self.now_ms = 0
         self._naming = 0  # totals are counted in the stages, days and segments of the definitions in force
 
     # -- reference data ---------------------------------------------------------------------------------------------
@@ -160,6 +162,7 @@ class LeadTopology:
         return 0 if part.waiting else part.next_due()
 
     def due(self, partition: int, now_ms: int, live: bool, limit: int) -> Work:
+        self.now_ms = max(self.now_ms, now_ms)
         part = self._part(partition)
         work = _Batch(self, partition, part, now_ms, live)
         if part.review:
@@ -171,6 +174,7 @@ class LeadTopology:
         return work.done()
 
     def batch(self, partition: int, records: Sequence[SourceRecord], now_ms: int, live: bool) -> Work:
+        self.now_ms = max(self.now_ms, now_ms)
         part = self._part(partition)
         work = _Batch(self, partition, part, now_ms, live)
         work.take(records)

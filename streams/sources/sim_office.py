@@ -15,8 +15,10 @@ if TYPE_CHECKING:
 _SPEND = (
     ("paid_search", "media", "marketing", 22.0), ("social", "media", "marketing", 14.0),
     ("email", "tool", "marketing", 2.0), ("organic_search", "agency", "marketing", 6.0),
-    ("direct", "salary", "sales", 55.0),
+    ("direct", "salary", "sales", 190.0),
 )  # fmt: skip
+#: What a deal is worth when the office makes its plans.
+_DEAL_EURO = 12_000.0
 #: Units of the currency for one euro.
 _RATES = {"USD": 1.09, "JPY": 163.0}
 
@@ -99,7 +101,7 @@ def _month(sim: Simulation, day: int, month: str) -> None:
     while day_text(last + DAY)[:7] == month:
         last += DAY
     period = {"period_start": f"{month}-01", "period_end": day_text(last)}
-    for team, euro in (("marketing", 48.0), ("sales", 60.0)):
+    for team, euro in (("marketing", 48.0), ("sales", 200.0)):
         amount = catalogue.money(euro * 30 * sim.leads_per_day, "EUR")
         _publish(
             sim,
@@ -111,9 +113,14 @@ def _month(sim: Simulation, day: int, month: str) -> None:
     for team, figure, value in (
         ("marketing", "mql", int(sim.leads_per_day * 6)),
         ("sales", "won", int(sim.leads_per_day * 0.9) + 1),
+        ("sales", "booked_revenue", catalogue.money(_DEAL_EURO * sim.leads_per_day * 0.9, "EUR")),
     ):
         goal = {"team": team, "figure": figure, "value": value} | period
         _publish(sim, team, day + 6 * HOUR + SECOND, "target_set", goal)
+    each = catalogue.money(_DEAL_EURO * sim.leads_per_day * 0.9 / len(sim.owners), "EUR")
+    for owner in sim.owners:
+        share = {"owner": owner.id, "figure": "lead_won_value", "value": each} | period
+        _publish(sim, owner.id, day + 6 * HOUR + SECOND, "target_set", share)
 
 
 def _publish(sim: Simulation, key: str, at: int, type_: str, payload: dict[str, Any]) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 
 from streams.sources import sim_catalogue as catalogue
 from streams.sources.sim_calendar import day_text
-from streams.sources.sim_model import DAY, MINUTE, Case, Scene, Strand
+from streams.sources.sim_model import DAY, MINUTE, SECOND, Case, Scene, Strand
 
 #: Business minutes of one working day.
 WORKDAY = 8 * 60
@@ -25,6 +25,8 @@ _OBJECTIONS = catalogue.table(
     (("price", 6), ("timing", 4), ("security", 3), ("integration", 3), ("authority", 2))
 )
 _FIRST_TOUCH = (("phone", "call"), ("phone", "call"), ("e-mail", "e-mail"))
+#: When somebody who opens a deal expects it to close.
+_EXPECTED_DAYS = 25
 _PIPELINE = (("discovery", 0.2, 6), ("proposal", 0.45, 8), ("negotiation", 0.7, 7))
 
 
@@ -256,6 +258,7 @@ class _Deal:
         if case.account_id:
             opened["account_id"] = case.account_id
         self.emit(at, "opened", opened | self.price())
+        self.emit(at + SECOND, "close_date_changed", {"date": day_text(at + _EXPECTED_DAYS * DAY)})
         if case.partner and len(leads) == 1:
             self.emit(at + DAY, "lead_linked", {"lead_id": case.partner})
             if self.scene.rng.random() < 0.2:

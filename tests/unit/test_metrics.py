@@ -14,9 +14,13 @@ from processors import figures
 from processors.compiled import Compiled, compile_definition
 from processors.definition.model import HOUR
 from processors.figures import CLOCK_STATES, CLOCKS, HANDOFF_STATES, Contribution
+from processors.market import NOTHING
 from processors.model import EXITS
+from processors.money import CURRENCIES
+from processors.reference import EMPTY as NO_REFERENCE
 from streams import metrics
 from streams.metrics import MOST_SERIES, exposition
+from tests.money_world import Shop, on
 from tests.strategies import T0, default_definition
 from tests.world import Funnel
 
@@ -32,6 +36,9 @@ class Made:
         self.definitions = definitions or (compile_definition(DEFAULT),)
         self.counts: Counter[tuple[str, ...]] = Counter()
         self.parts = parts
+        self.reference = NO_REFERENCE
+        self.market = NOTHING
+        self.now_ms = T0
 
     def totals_by_partition(self) -> dict[int, Contribution]:
         return self.parts
@@ -244,3 +251,55 @@ def test_prometheus_finds_nothing_to_complain_about() -> None:
         capture_output=True,
     )
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_money_is_told_in_units_of_a_currency() -> None:
+    f = Shop(now=T0, partitions=2)
+    f.rate("USD", "2026-03-04", "0.5")
+    f.say("page_viewed", on(1), {"url": "https://example.org/?utm_medium=social"})
+    f.opened(2, 10_000, "USD", account_id="acc-1")
+    f.won(4, 10_000, "USD")
+    f.opened(3, 7_000, "GBP", deal="deal-2", leads=())
+    f.won(4, 7_000, "GBP", deal="deal-2")
+    f.opened(3, 100_000, deal="deal-3", leads=(), probability=0.25)
+    f.account("expanded", 5, kind="upsell", amount=1_234, currency="JPY")
+    f.account("invoice_paid", 6, amount=900, currency="EUR")
+    f.account("invoice_refunded", 6, amount=100, currency="EUR")
+    f.spend("social", "2026-03-01", "2026-03-10", 1_000)
+    f.spend("direct", "2026-03-01", "2026-03-01", 500, team="sales")
+    f.until(on(6))
+    f.say("page_viewed", on(6), {"url": "https://example.org/"}, lead="lead-9")
+    samples = parsed(f.topology.exposition())
+    assert of(samples, "leadstream_booked_revenue", kind="won", currency="EUR") == 50
+    assert of(samples, "leadstream_booked_revenue", kind="refunded") == -1
+    unpriced = {dict(k)["currency"]: v for k, v in samples["leadstream_booked_unpriced_amount"].items()}
+    assert unpriced == {"GBP": 70, "JPY": 1_234}
+    assert of(samples, "leadstream_collected", currency="EUR") == 8
+    assert of(samples, "leadstream_pipeline_amount", status="open", currency="EUR") == 1_000
+    assert of(samples, "leadstream_forecast_amount", currency="EUR") == 250
+    linear = {"model": "linear", "currency": "USD"}
+    assert of(samples, "leadstream_attributed_amount", channel="social", **linear) == 100
+    assert (
+        of(samples, "leadstream_attributed_amount", channel="unattributed", model="w", currency="GBP") == 70
+    )
+    assert of(samples, "leadstream_customers", status="handed_over") == 1
+    assert of(samples, "leadstream_spend", channel="social", team="marketing", currency="EUR") == 6, (
+        "six days of ten"
+    )
+    assert of(samples, "leadstream_spend", team="sales") == 5
+
+
+def test_money_is_bounded_whatever_is_sent() -> None:
+    f = Made({0: {}})
+    for n in range(3_000):
+        currency = sorted(CURRENCIES)[n % len(CURRENCIES)]
+        for key in (
+            ("deal_open_amount", "open", currency), ("deal_weighted", currency),
+            ("attributed", f"model-{n % 7}", f"channel-{n}", currency), ("booked_on", "upsell", currency, n),
+            ("deal_amount_on", "won", f"pipeline-{n}", currency, n), ("paid_on", currency, n),
+        ):  # fmt: skip
+            f.parts[0][key] = 1 + n
+    samples = parsed(exposition(f))
+    assert max(len(found) for name, found in samples.items() if name.endswith("_amount")) <= 20 * 7 * 18
+    assert of(samples, "leadstream_metrics_left_out") == 0
+    assert len({dict(k)["channel"] for k in samples["leadstream_attributed_amount"]}) <= 18

@@ -15,6 +15,7 @@ import pytest
 from msgspec.structs import replace as changed
 from typer.testing import CliRunner, Result
 
+from processors.days import day_number
 from processors.definition.load import load
 from processors.definition.model import HOUR, Definition
 from schemas.codec import decode, decode_output
@@ -239,6 +240,25 @@ def test_a_published_definition_holds_from_its_instant() -> None:
     assert stages(done)["mql"] == 1
 
 
+def test_a_simulated_quarter_tells_what_it_cost_and_brought() -> None:
+    """Dirty deliveries included: no money figure that has its inputs is missing, and credit is what was booked."""
+    done = fold(d.event for d in islice(Simulation(3, leads_per_day=4).events(), 22_000) if d.raw is None)
+    found = {v.figure: v for v in done.report()}
+    for name in (
+        "booked_revenue", "collected", "pipeline_value", "forecast", "forecast_sd", "velocity", "spend", "cost_per_lead",
+        "cost_per_mql", "cost_per_sql", "cac", "arpa", "payback", "clv_realised", "attributed_revenue", "roas",
+        "budget_share", "budget_use", "target_attainment", "target_pace",
+    ):  # fmt: skip
+        assert found[name].value, name
+    assert found["marketing_roi"].value is not None
+    assert found["check_credit"].value == 0
+    assert found["forecast_accuracy"].inputs["came"] > 0
+    assert {v.labels["channel"] for v in done.report(by=("channel",), only=("cost_per_lead",))} >= {
+        "paid_search",
+        "email",
+    }
+
+
 def test_market_events_are_kept_aside() -> None:
     spend = event(
         "spend_recorded",
@@ -251,6 +271,10 @@ def test_market_events_are_kept_aside() -> None:
     )  # fmt: skip
     done = fold([*raising(), spend])
     assert [e.type for e in done.market] == ["spend_recorded"]
+    days = MONDAY // DAY - day_number(2026, 11, 1) + 1
+    so_far = 4 * min(days, 10) + 3 * max(days - 10, 0)  # 30 days, the first ten have one more
+    assert value(done, "spend") == value(done, "cost_per_lead") == so_far
+    assert value(fold([*raising(), spend], as_of=MONDAY + 400 * DAY), "spend") == 100
     assert (done.accepted, done.dead.total()) == (3, 0)
 
 
