@@ -1,4 +1,4 @@
-"""Run the measurements: `python -m bench [rows] [fold] [catchup] [--events N] [--rounds N] [--json]`."""
+"""Run the measurements: `python -m bench [rows] [fold] [catchup] [latency] [--events N] [--rounds N] [--json]`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
-JOBS = ("rows", "fold", "catchup")
+JOBS = ("rows", "fold", "catchup", "latency")
 
 
 def _machine() -> str:
@@ -31,9 +31,9 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
-    from bench import catchup, fold, rows
+    from bench import catchup, fold, latency, rows
 
-    runs = {"rows": rows.run, "fold": fold.run, "catchup": catchup.run}
+    runs = {"rows": rows.run, "fold": fold.run, "catchup": catchup.run, "latency": latency.run}
     found = []
     for job in options.jobs or JOBS:
         found += runs[job](options.events, options.rounds)

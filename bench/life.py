@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from schemas.codec import decode
 from schemas.envelope import Envelope
+from schemas.vocabulary import EVENTS
 
 HOUR, DAY = 3_600_000, 86_400_000
 START_MS = 1_767_600_000_000  # a Monday
@@ -19,6 +21,8 @@ _PAGES = (
     "/product/tour",
     "/about",
 )
+
+ENGAGEMENT = frozenset(name for name, e in EVENTS.items() if e.family == "engagement")
 
 
 def _engagement() -> list[tuple[float, str, dict[str, Any]]]:
@@ -86,8 +90,6 @@ def deal(lead: str) -> list[Envelope]:
 
 def envelope(type_: str, at_ms: int, payload: dict[str, Any], subject: dict[str, str], n: int) -> Envelope:
     who = next(iter(subject.values()))
-    import json  # the wire's own shape: what is measured is what a source would send
-
     return decode(
         json.dumps(
             {
