@@ -341,6 +341,11 @@ def unpacked(data: bytes | memoryview) -> bytes | memoryview:
     raise RowVersionError(f"row layout {view[0]} is unknown to this version; upgrade this worker")
 
 
+def weight(data: bytes) -> int:
+    """Bytes of a stored row when it is unpacked: what it takes in memory."""
+    return int.from_bytes(data[1:5], "little") if data[:1] == PACKED else len(data) - 1
+
+
 def dump(row: Row) -> bytes:
     """A row's bytes to be stored: LZ4 costs 2 us, and saves two fifths of memory, changelog and restore."""
     data = encode(row)

@@ -20,7 +20,7 @@ from processors.compiled import Compiled, compile_definition
 from processors.definition.model import Definition
 from processors.events import Event, from_envelope
 from processors.figures import Contribution
-from processors.model import Row, dump, load
+from processors.model import Row, dump, load, weight
 from processors.reference import Reference
 from processors.reference import apply as apply_reference
 from processors.say import HANDOVERS, RECORD_OF, Output
@@ -440,9 +440,9 @@ class _Batch:
 
     @staticmethod
     def _check_sizes(row: bytes, messages: Sequence[Message], most: int) -> None:
-        if len(row) > most:
+        if weight(row) > most:
             raise TooLargeError(
-                f"its row would have {len(row):,} bytes, and may have {most:,}; send fewer or shorter attributes"
+                f"its row would have {weight(row):,} bytes, and may have {most:,}; send fewer or shorter attributes"
             )
         for message in messages:
             if len(message.value or b"") > most:
