@@ -143,3 +143,12 @@ def test_an_aborted_batch_leaves_no_trace() -> None:
     assert f.handoffs()[0].outcome == ACCEPTED
     assert len(f.out("handoffs", kind="answered")) == 1
     assert f.now < at(1, 12) + MINUTE
+
+
+def test_a_row_is_weighed_unpacked() -> None:
+    """Stored rows are packed, and a megabyte of one letter packs well: in memory it is a megabyte."""
+    f = Funnel(partitions=1)
+    f.fit(mood="x" * 1_000_000)
+    assert [letter["code"] for letter in f.dead()] == ["too_large"]
+    assert f.row().head.created
+    assert "mood" not in f.row().head.attributes
