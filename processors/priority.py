@@ -5,6 +5,8 @@ fold stands at the handoff's trigger, or, for a deal of a lead that was not hand
 opening. Closed deals are counted by it, one for each of their leads (`contribution`). While a handoff waits for its
 answer the lead is judged as it stands now; afterwards by what was noted at its trigger.
 
+Erased persons' deals stay counted, and say nothing of who is there now.
+
 The snapshot in force at the start of the handoff's clocks governs it to its end. The expected amount is the lead's
 part of its open deals, else the median part won in its segment, else of all, else unknown. Deals without an amount
 say nothing about amounts.
@@ -161,7 +163,7 @@ def _amount(
     total: int | None = None
     other: Share | None = None
     for share in s.shares.values():
-        if share.outcome == RUNNING and share.amount > 0 and share.currency:
+        if share.outcome == RUNNING and share.amount > 0 and share.currency and share.journey > s.lives:
             priced = scope.reference.estimate(share.amount, share.currency, day, currency)
             if priced is not None:
                 total = (total or 0) + priced

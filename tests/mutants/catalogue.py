@@ -7,6 +7,7 @@ from tests.mutants import Mutant
 _SCORE, _TIME = "tests/unit/test_scoring.py::", "tests/unit/test_cases_score_time.py::"
 _DELIVERY, _STAGE = "tests/unit/test_cases_delivery.py::", "tests/unit/test_cases_stage.py::"
 _HANDOFF, _OPERATION = "tests/unit/test_cases_handoff.py::", "tests/unit/test_cases_operation.py::"
+_PRIORITY = "tests/unit/test_priority.py::"
 _SCORES = "tests/laws/test_score_laws.py::"
 _FOLD, _TOPOLOGY = "tests/laws/test_fold_laws.py::", "tests/laws/test_topology_laws.py::"
 
@@ -274,6 +275,47 @@ MUTANTS = (
         "            del self.leads[lead]\n",
         "            pass\n",
         (_STAGE + "test_a_lead_that_is_unlinked_stands_where_it_stood_and_the_others_have_its_share",),
+    ),
+    # Priorities
+    Mutant(
+        "a win model that looks at the lead after the deal was opened",
+        "processors/facts.py",
+        "        call = _judged(s, f)\n        if j.exited or j.at < f.d.opportunity:\n"
+        "            reach(s, f, f.d.opportunity)\n",
+        "        if j.exited or j.at < f.d.opportunity:\n            reach(s, f, f.d.opportunity)\n"
+        "        call = _judged(s, f)\n",
+        (_PRIORITY + "test_a_deal_of_nobody_who_was_handed_over_is_judged_at_its_opening",),
+    ),
+    Mutant(
+        "a win model that no handoff is judged by",
+        "processors/priority.py",
+        "            if h.trigger <= share.opened and h.call is not None:",
+        "            if False:",
+        (
+            _PRIORITY + "test_closed_deals_are_counted_by_what_their_lead_was_judged_by_at_the_handoff",
+            _PRIORITY + "test_nothing_that_comes_after_the_handoff_reaches_the_model",
+        ),
+    ),
+    Mutant(
+        "the newest snapshot for every handoff",
+        "processors/priority.py",
+        "scope.reference.win_model_at(h.start)",
+        "scope.reference.win_model_at(1 << 62)",
+        (_PRIORITY + "test_the_snapshot_in_force_at_the_start_governs_to_the_end",),
+    ),
+    Mutant(
+        "no smoothing",
+        "processors/winmodel.py",
+        "w *= (_TENTHS * won + 1)",
+        "w *= (_TENTHS * won)",
+        (_PRIORITY + "test_naive_bayes_by_hand",),
+    ),
+    Mutant(
+        "an account owned without being matched",
+        "processors/handoff.py",
+        "if s.account else None",
+        "if True else None",
+        ("tests/unit/test_rules.py::test_without_a_matched_account_nobody_owns_it",),
     ),
     # Partitions
     Mutant(

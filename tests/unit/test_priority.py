@@ -7,7 +7,7 @@ from fractions import Fraction
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from processors import figures, priority, winmodel
@@ -16,6 +16,8 @@ from processors.definition.model import DAY, HOUR, MINUTE
 from processors.figures import Contribution
 from processors.report import report
 from streams.definitions import default_text
+from streams.state_reader import loaded
+from streams.win_model import snapshot
 from tests.strategies import FITS, T0
 from tests.world import MONDAY, Funnel, variant
 
@@ -175,6 +177,39 @@ def test_closed_deals_are_counted_by_what_their_lead_was_judged_by_at_the_handof
     assert {(*v.labels.values(), v.value) for v in values} >= {("stage", "mql", "won", 1)}
 
 
+_AFTER = st.lists(
+    st.one_of(
+        st.builds(
+            lambda size, role: ("attributes_changed", {"fields": {"company_size": size, "role": role}}),
+            st.sampled_from([3, 60, 300, 5000]),
+            st.sampled_from(["CEO", "intern", "manager"]),
+        ),
+        st.just(("form_submitted", {"form_id": "contact", "intent": "hand_raise"})),
+        st.just(("page_viewed", {"url": "https://example.com/pricing"})),
+        st.just(("qualified_by_sales", {})),
+        st.just(("recycled", {})),
+    ),
+    max_size=4,
+)
+
+
+@settings(max_examples=25)
+@given(_AFTER, st.sampled_from(["won", "lost"]))
+def test_nothing_that_comes_after_the_handoff_reaches_the_model(
+    after: list[tuple[str, dict[str, Any]]], how: str
+) -> None:
+    f = Funnel()
+    t = called(f)
+    f.say("accepted", t + HOUR)
+    deal = opened(f, t + 2 * HOUR, "lead-1")
+    for n, (type_, payload) in enumerate(after, 3):
+        f.say(type_, t + n * HOUR, payload)
+    closed(f, t + 9 * HOUR, deal, how)
+    told = {("source", "webinar"), ("segment", "small_business"), ("fit_grade", "C"), ("hand_raise", "no")}
+    told |= {("stage", f.topology.definitions[-1].mql)}
+    assert counted(f) == {(how, *value): 1 for value in told}
+
+
 def test_a_deal_of_nobody_who_was_handed_over_is_judged_at_its_opening() -> None:
     f = Funnel()
     f.fit(MONDAY)
@@ -199,6 +234,33 @@ def test_what_is_reopened_or_deleted_is_counted_no_more() -> None:
     f.say("deleted", t + 5 * HOUR, deal=deal)
     assert not counted(f)
     assert not [key for key in fine(f) if key[0] == "win_amount"]
+
+
+def test_what_was_counted_stays_counted_when_the_person_is_erased() -> None:
+    f = Funnel()
+    t = called(f)
+    f.say("accepted", t + HOUR)
+    closed(f, t + 3 * HOUR, opened(f, t + 2 * HOUR, "lead-1"))
+    before = {k: n for k, n in fine(f).items() if k[0] in priority.COLUMNS}
+    f.say("erased", t + DAY, {"request_id": "r-1"})
+    assert before
+    assert {k: n for k, n in fine(f).items() if k[0] in priority.COLUMNS} == before
+    made = snapshot(f.topology, loaded(f.driver.all_rows()), t + 3 * DAY)
+    assert (made.counts["won"], made.counts["median_won_minor"]) == (1, 500_000)
+
+
+def test_the_deal_of_a_merged_lead_is_counted_once() -> None:
+    f = Funnel()
+    t = called(f)
+    f.fit(t, "lead-2", company_size=5000)
+    closed(f, t + 3 * HOUR, opened(f, t + 2 * HOUR, "lead-1"))
+    f.say(
+        "merged", t + 5 * HOUR, {"loser": "lead-1", "winner": "lead-2"}, lead="lead-2", source_event_id="m-1"
+    )
+    together = counted(f)
+    assert sum(n for (_, feature, _), n in together.items() if feature == "source") == 1
+    f.say("unmerged", t + 6 * HOUR, {"merge_event_id": "m-1"}, lead="lead-2")
+    assert ("won", "segment", "small_business") in counted(f)
 
 
 def test_late_and_repeated_facts_lead_to_the_same_counts() -> None:

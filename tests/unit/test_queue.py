@@ -125,6 +125,14 @@ def test_a_paused_one_comes_last_and_an_imported_one_never() -> None:
     assert found[1]["next"] is None
 
 
+def test_an_alias_waits_under_the_name_of_its_winner() -> None:
+    f = modelled()
+    raising(f, "lead-1", at(1, 9))
+    f.fit(at(1, 10), "lead-2")
+    f.say("merged", at(1, 12), {"loser": "lead-1", "winner": "lead-2"}, lead="lead-2")
+    assert leads(line(f)) == ["lead-2"]
+
+
 def test_without_a_model_the_deadline_decides_and_then_the_score() -> None:
     f = Funnel(owners=OWNERS)
     raising(f, "lead-sooner", at(1, 9))
