@@ -33,6 +33,15 @@ def claim(row: Row, scope: Scope) -> None:
     scope.apart = lambda: identity.apart(members)
 
 
+def heard(row: Row, scope: Scope) -> None:
+    """Aliases may have come or gone: the handoffs of those that went are no more this row's to speak of, nor can one
+    of its own be the same. To be called before the row is folded."""
+    me, below = scope.subject, dict(identity.aliases(row.members))
+    if any(m.of != me and m.of not in below for m in row.minted):
+        row.minted = tuple(m for m in row.minted if m.of == me or m.of in below)
+    claim(row, scope)
+
+
 def settle(row: Row, now: int, scope: Scope) -> tuple[Place, bool]:
     """Find out where the row's facts go. True if it became an alias, or is none any more."""
     found = identity.place(scope.subject, row, _most(now, scope), now)
@@ -46,18 +55,20 @@ def settle(row: Row, now: int, scope: Scope) -> tuple[Place, bool]:
     row.crowded = found.crowded
     row.refused = identity.refusals(scope.subject, row, found)
     if not target:
-        _stand_for_all(row, scope.subject)
+        _speak_last(row)
     return found, bool(target) != bool(was)
 
 
-def _stand_for_all(row: Row, me: str) -> None:
-    """What aliases said is this row's to speak of, until they are none any more."""
-    below = dict(identity.aliases(row.members))
-    leads = [m.epoch for name, m in below.items() if name[:1] == "l"]
-    if leads:
-        row.epoch = max(row.epoch, 1 + max(leads))
-    if any(m.of != me and m.of not in below for m in row.minted):
-        row.minted = tuple(m for m in row.minted if m.of == me or m.of in below)
+def _speak_last(row: Row) -> None:
+    """What this row says of an alias's handoffs is later than what the alias said; and what it says of its own is
+    later than what one said who does not have it any more, or never was to."""
+    below = {name: m.epoch for name, m in identity.aliases(row.members) if name[:1] == "l"}
+    if below:
+        row.epoch = max(row.epoch, 1 + max(below.values()))
+    above = max((m.epoch for name, m in row.members.items() if m.asks and name not in below), default=0)
+    if above >= max(row.epoch, 1) and row.minted:
+        row.epoch = 1 + above
+        row.again = True
 
 
 def _most(now: int, scope: Scope) -> int:
@@ -94,7 +105,7 @@ def figures(row: Row) -> tuple[int, int]:
 
 def turned(row: Row) -> bool:
     """Is there something to say about who is who?"""
-    return row.target != row.closed or row.refused != row.refused_said
+    return row.target != row.closed or row.refused != row.refused_said or row.again
 
 
 def has_aliases(members: dict[str, Member]) -> bool:

@@ -309,6 +309,7 @@ class Row(Struct, array_like=True):
     crowded: bool = False  # a browser of more people than are linked
     refused: tuple[Refusal, ...] = ()
     refused_said: tuple[Refusal, ...] = ()
+    again: bool = False  # somebody else spoke last of what is this row's to speak of
 
 
 #: Layouts of stored rows: msgpack as it is, and in an LZ4 block with its size, where that is worth it.

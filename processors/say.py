@@ -191,6 +191,7 @@ def difference(
     cause = ""
     if told:
         theirs = of_calls(told)
+        old = {key: content for key, content in old.items() if key not in theirs}
         minted = {(m.of, m.ordinal): m for m in identity.claims(row)} | minted
         gone = told | gone
         cause = "merged" if heirs else ""
@@ -204,7 +205,7 @@ def difference(
     for key, content in {**theirs, **old}.items():
         if key not in new and not _handed_back(row, key, scope):
             emit(row, key, content, "withdrawn", out, now, scope, gone, minted, cause)
-    _mint(row, by_name, now, heirs)
+    _mint(row, by_name, now)
 
 
 def of_calls(calls: Calls) -> dict[Key, tuple[Any, ...]]:
@@ -228,11 +229,11 @@ def _handed_back(row: Row, key: Key, scope: Scope) -> bool:
     )  # fmt: skip
 
 
-def _mint(row: Row, by_name: Calls, now: int, heirs: Calls) -> None:
+def _mint(row: Row, by_name: Calls, now: int) -> None:
     """Remember what was said: ids, starts and owners stay as they are from now on."""
     out = []
-    if heirs:
-        row.minted = (*row.minted, *(m for m in identity.claims(row) if (m.of, m.ordinal) in heirs))
+    if row.members:
+        row.minted = (*row.minted, *identity.claims(row))
     for m in row.minted:
         found = by_name.pop((m.of, m.ordinal), None)
         if found is None:

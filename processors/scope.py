@@ -53,4 +53,4 @@ class Scope(Struct):
     @property
     def minted(self) -> tuple[Minted, ...]:
         """All that was said of this subject's handoffs."""
-        return (*self.claims, *self.said) if self.claims else self.said
+        return (*self.said, *self.claims) if self.claims else self.said

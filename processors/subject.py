@@ -159,7 +159,7 @@ def process(
     for told in messages:
         stale = _earlier(stale, _receive(row, told))
     if messages:
-        links.claim(row, scope)
+        links.heard(row, scope)
     if stale is not None:
         out.count("refolded")
         head = _refold(row, stale, now, scope, live)

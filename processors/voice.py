@@ -52,13 +52,17 @@ def turn(
                 _take_back(row, said, out, now, scope)
             _closing(row, row.target, "new", kept, out, now, scope)
         else:
-            calls: Calls = {(h.of, h.ordinal): (j, h) for j in kept for h in j.handoffs}
-            difference(row, (), out, now, scope, calls)
+            difference(row, (), out, now, scope, _calls(kept))
         row.closed, row.spoken = row.target, spoken if row.target else b""
     elif not row.closed:
-        difference(row, said, out, now, scope)
+        difference(row, said, out, now, scope, _calls(said) if row.again else None)
         row.spoken = b""
+    row.again = row.again and bool(row.target)
     _refusals(row, out, now, scope)
+
+
+def _calls(journeys: tuple[Journey, ...]) -> Calls:
+    return {(h.of, h.ordinal): (j, h) for j in journeys for h in j.handoffs}
 
 
 def _take_back(row: Row, said: tuple[Journey, ...], out: list[Output], now: int, scope: Scope) -> None:

@@ -9,6 +9,7 @@ _DELIVERY, _STAGE = "tests/unit/test_cases_delivery.py::", "tests/unit/test_case
 _HANDOFF, _OPERATION = "tests/unit/test_cases_handoff.py::", "tests/unit/test_cases_operation.py::"
 _PRIORITY = "tests/unit/test_priority.py::"
 _SCORES = "tests/laws/test_score_laws.py::"
+_IDENTITY, _WHO = "tests/unit/test_cases_identity.py::", "tests/laws/test_identity_laws.py::"
 _FOLD, _TOPOLOGY = "tests/laws/test_fold_laws.py::", "tests/laws/test_topology_laws.py::"
 
 MUTANTS = (
@@ -221,8 +222,8 @@ MUTANTS = (
     Mutant(
         "a decision that is withdrawn in silence",
         "processors/say.py",
-        "    for key, content in old.items():\n        if key not in new:\n",
-        "    for key, content in old.items():\n        if False:\n",
+        "        if key not in new and not _handed_back(row, key, scope):\n",
+        "        if False:\n",
         (
             _HANDOFF + "test_a_touch_that_arrives_after_the_breach_was_told_takes_it_back",
             _FOLD + "test_when_timers_run_and_in_which_order_facts_come_makes_no_difference",
@@ -327,5 +328,40 @@ MUTANTS = (
             _OPERATION
             + "test_case_49_a_record_on_the_wrong_partition_is_forwarded_and_there_are_never_two_rows",
         ),
+    ),
+    # Who is who
+    Mutant(
+        "a lost alias",
+        "processors/identity.py",
+        "since = max(known, m.known)\n",
+        "since = max(known, m.known)\n        if m.alias:\n            continue\n",
+        (
+            _IDENTITY + "test_case_12_a_chain_of_merges_ends_in_its_last_winner",
+            _WHO + "test_on_the_topology_partitions_batches_and_restarts_change_nothing",
+        ),
+    ),
+    Mutant(
+        "an unmerge that is not heard",
+        "processors/identity.py",
+        "and not any(_undoes(u, e) for u in run)",
+        "",
+        (
+            _IDENTITY + "test_case_18_unmerged_as_if_never_merged",
+            _WHO + "test_merge_and_unmerge_is_nothing",
+        ),
+    ),
+    Mutant(
+        "a circle that nobody breaks",
+        "processors/identity.py",
+        "return below is not None and (link.level, *link.edge) > max(below)",
+        "return False",
+        (_IDENTITY + "test_case_13_the_later_merge_of_a_circle_is_refused_and_both_are_told",),
+    ),
+    Mutant(
+        "a clock that starts before anybody could know",
+        "processors/ledger.py",
+        "return e if recorded_at(a, c) >= at else (a, b, at - (a >> 22) + _EXACT << 48 | c & _PLACE, data)",
+        "return e",
+        (_IDENTITY + "test_case_21_identified_late_its_history_is_at_its_own_times",),
     ),
 )
