@@ -129,7 +129,8 @@ def snapshot(
 def outlook(s: State, h: Handoff, at: int, scope: Scope) -> Outlook:
     """What is hoped for of a handoff's lead, at ``at`` (ms)."""
     d = scope.definitions[h.definition]
-    found = scope.reference.win_model_at(h.start)
+    profiled, _ = s.consent.get("profiling", (True, 0))  # who refuses it is not judged
+    found = scope.reference.win_model_at(h.start) if profiled else None
     noted = h.call if h.outcome != OPEN else None
     call = noted or judged(s, at, d, bool(h.flags & HAND_RAISED))
     currency = found.model.currency if found is not None else d.source.base_currency

@@ -18,7 +18,7 @@ from processors.report import report
 from streams.definitions import default_text
 from streams.state_reader import loaded
 from streams.win_model import snapshot
-from tests.strategies import FITS, T0
+from tests.strategies import FITS, T0, at
 from tests.world import MONDAY, Funnel, variant
 
 #: Two segments, three sources; hand-raises among a third.
@@ -352,6 +352,19 @@ def test_while_it_waits_a_raised_hand_raises_the_priority_and_afterwards_nothing
     f.raise_hand(t + 3 * HOUR)
     ended = context(f, kind="context_updated")
     assert ended["win_probability_ppm"] == context(f)["win_probability_ppm"]
+
+
+def test_who_refuses_profiling_is_not_judged() -> None:
+    f = Funnel()
+    publish(f, MONDAY, COUNTS)
+    f.say("consent_changed", MONDAY + HOUR, {"purpose": "profiling", "granted": False})
+    f.fit()
+    f.raise_hand(at(1, 12))
+    said = context(f)
+    assert [said[k] for k in ("win_probability_ppm", "expected_minor", "priority_minor")] == [None] * 3
+    f.say("consent_changed", at(1, 13), {"purpose": "profiling", "granted": True})
+    f.say("page_viewed", at(1, 14), {"url": "https://example.com/pricing"})
+    assert context(f, kind="context_updated")["priority_minor"]
 
 
 def test_an_open_deal_says_what_to_expect() -> None:
