@@ -17,12 +17,12 @@ from msgspec import Struct
 
 from processors.compiled import Compiled, fading
 from processors.definition.model import DAY
-from processors.events import AGENT_MASK, AGENT_SHIFT, FACT, HUMAN, KIND, NAME, PROXY
+from processors.events import KIND, NAME, PROXY
 from processors.ledger import Item
-from processors.model import CODE, REJECTED, WON, Journey, Share, State
+from processors.model import CODE, REJECTED, WON, Journey, Share
 from processors.money import minor_digits
 from processors.reference import Reference
-from processors.scoring import as_classified
+from processors.visits import AD, ATTENDED, CLICK, FORM, actions, belongs, field, named
 
 UNATTRIBUTED = "unattributed"
 EMPTY = "(empty)"
@@ -35,18 +35,10 @@ COLUMNS: dict[str, tuple[str, ...]] = {
 #: What is booked, and whether it adds to revenue or takes from it.
 SIGN = {"won": 1, "renewed": 1, "upsell": 1, "cross_sell": 1, "contracted": -1, "refunded": -1}
 
-_GAP_MS = 30 * 60_000
 _SALES = "sales"
 _DIRECT = "direct"
-_PAGE, _FORM, _AD, _CLICK, _ATTENDED = (
-    KIND[name] for name in ("page_viewed", "form_submitted", "ad_clicked", "email_clicked", "event_attended")
-)
-_VISIT = frozenset((_PAGE, _FORM, _AD, _CLICK, KIND["content_downloaded"]))
-_ALONE = frozenset((_FORM, _AD, _CLICK, _ATTENDED))  # touches wherever in a visit they are
-_SENDS = frozenset((KIND["email_sent"], KIND["email_delivered"]))
-_CREATED, _TOUCHED, _RECLASSIFIED, _REFUNDED = (
-    KIND[name] for name in ("created", "touched", "engagement_reclassified", "invoice_refunded")
-)
+_ALONE = frozenset((FORM, AD, CLICK))  # touches wherever in a visit they are
+_TOUCHED, _REFUNDED = KIND["touched"], KIND["invoice_refunded"]
 
 
 #: A model, the touches that share by it, and their weights; no touches: nobody earned it.
@@ -80,90 +72,34 @@ class Credit(NamedTuple):
 
 
 def touches(items: Iterable[Item], d: Compiled) -> list[Touch]:
-    """The touches among the facts of a lead, in order.
-
-    What a visit says of itself names its channel (utm, referrer of another site). Where it says nothing, the source
-    that the lead was created with stands in, up to the creation: of later visits it tells nothing.
-    """
+    """The touches among the facts of a lead, in order; which channel a visit came by: `visits.actions`."""
     items = list(items)
-    source, created = next(
-        ((_at(e[3], 0), e[0] >> 22) for e in items if e[1] >> 8 & 255 == _CREATED), (None, 0)
-    )
-    reclassified = (e[3] for e in items if e[1] >> 8 & 255 == _RECLASSIFIED and type(e[3]) is list)
-    who = State(agents={data[0]: data[1] for data in reclassified})
-    campaigns = {_at(e[3], 0): _at(e[3], 1) for e in items if e[1] >> 8 & 255 in _SENDS}
-    sales = d.source.attribution.sales_touches
     out: list[Touch] = []
-    last = -_GAP_MS - 1
-    channel = campaign = ""
-    for a, b, _, data in items:
-        kind, t = b >> 8 & 255, a >> 22
-        if kind >= FACT:
-            if sales and kind == _TOUCHED and not _by_system(data):
-                out.append(Touch(t, _named({"type": "touched"}, d) or _SALES, ""))
-            continue
-        if kind not in _VISIT and kind != _ATTENDED:
-            continue
-        agent = (as_classified(who, b, data) & AGENT_MASK) >> AGENT_SHIFT
-        if agent >= PROXY or (kind == _CLICK and agent != HUMAN):
-            continue
-        if kind == _ATTENDED:
-            values = {"type": NAME[kind]}
-            out.append(Touch(t, _named(values, d) or d.source.default_channel, ""))
-            continue
-        begins = t - last > _GAP_MS
-        last = t
-        if begins or kind in (_AD, _CLICK):
-            values = _told(kind, data)
-            if len(values) == 1 and kind not in (_AD, _CLICK) and source and t <= created:
-                values["source"] = source
-            channel = _named(values, d) or d.source.default_channel
-            campaign = values.get("utm_campaign") or str(
-                (kind == _CLICK and campaigns.get(_at(data, 0))) or ""
-            )
-        if begins or kind in _ALONE:
-            out.append(Touch(t, channel, campaign))
+    for x in actions(items, d):
+        t = x.item[0] >> 22
+        if x.kind == ATTENDED and x.agent < PROXY:
+            out.append(Touch(t, named({"type": NAME[ATTENDED]}, d) or d.source.default_channel, ""))
+        elif belongs(x.kind, x.agent) and (x.begins or x.kind in _ALONE):
+            out.append(Touch(t, x.stay.channel, x.stay.campaign))
+    if d.source.attribution.sales_touches:
+        channel = named({"type": "touched"}, d) or _SALES
+        out += [
+            Touch(e[0] >> 22, channel, "")
+            for e in items
+            if e[1] >> 8 & 255 == _TOUCHED and not _by_system(e[3])
+        ]
+        out.sort(key=lambda x: x.t)
     return out
-
-
-def _at(data: Any, n: int) -> Any:
-    """Payload field number ``n`` of `events.FIELDS`."""
-    if type(data) is list:
-        return data[n] if n < len(data) else None
-    return data if n == 0 else None
 
 
 def _by_system(data: Any) -> bool:
-    actor = _at(data, 3)
+    actor = field(data, 3)
     return type(actor) is list and actor[0] == "system"
-
-
-def _told(kind: int, data: Any) -> dict[str, str]:
-    """What an event tells of its channel, under the names of channel rules; its type always."""
-    out = {"type": NAME[kind]}
-    if kind == _PAGE:
-        url, referrer, utm = _at(data, 0), _at(data, 1), _at(data, 2)
-        if referrer and referrer != str(url or "").partition("/")[0]:
-            out["referrer_host"] = str(referrer)
-    else:
-        utm = _at(data, 1) if kind == _AD else None
-    if type(utm) is dict:
-        given = {str(k).removeprefix("utm_"): str(v) for k, v in utm.items() if v is not None}
-        out |= {f"utm_{k}": given[k] for k in ("source", "medium", "campaign") if given.get(k)}
-    return out
 
 
 def channel_of(source: str, d: Compiled) -> str:
     """The channel of leads that came from a source, as it names that of a first visit that says nothing of itself."""
-    return (source != EMPTY and _named({"source": source}, d)) or d.source.default_channel
-
-
-def _named(values: dict[str, str], d: Compiled) -> str:
-    """The channel that the first rule which holds names; "" for none."""
-    for rule in d.source.channels:
-        if rule.when.test(values):
-            return rule.name
-    return ""
+    return (source != EMPTY and named({"source": source}, d)) or d.source.default_channel
 
 
 # Models ----------------------------------------------------------------------------------------------------------
@@ -258,9 +194,9 @@ def of_lead(
             out += _credits(part, ("won", deal, share.currency, share.closed), 0, share.amount)
     back: dict[tuple[str, str], int] = {}
     for a, _, _, data in refunds:
-        currency, deal = str(_at(data, 1) or ""), str(_at(data, 2) or "")
+        currency, deal = str(field(data, 1) or ""), str(field(data, 2) or "")
         before = back.get((deal, currency), 0)
-        after = back[deal, currency] = before - _at(data, 0)
+        after = back[deal, currency] = before - field(data, 0)
         for part in parts.get(deal, none):
             out += _credits(part, ("refunded", deal, currency, a >> 22), before, after)
     return tuple(out)

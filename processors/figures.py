@@ -17,7 +17,7 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
-from processors import accounts, attribution, deals, ledger, links, market, priority
+from processors import accounts, attribution, deals, engagement, ledger, links, market, priority, tally
 from processors.compiled import Compiled
 from processors.days import month_of_day
 from processors.deals import Deal
@@ -44,6 +44,7 @@ from processors.model import (
     WON,
     Handoff,
     Journey,
+    Past,
     Row,
     Share,
     State,
@@ -121,6 +122,7 @@ COLUMNS: dict[str, tuple[str, ...]] = (
         "unweighted_on": ("pipeline", "currency", "closes", "day"),
     }
     | attribution.COLUMNS
+    | engagement.COLUMNS
     | accounts.COLUMNS
     | market.COLUMNS
     | priority.COLUMNS
@@ -520,7 +522,10 @@ def of_row(key: str, row: Row, scope: Scope, as_of_ms: int | None = None, fine: 
         return of_deal(deals.fold(ledger.items(row.ledger, row.data), at), scope, fine)
     if key[:1] == "c":
         return accounts.of_customer(accounts.at(key[2:], row, as_of_ms, scope), scope, fine)
-    out = of_lead(seen_at(row, as_of_ms, scope), scope, fine)
+    seen = seen_at(row, as_of_ms, scope)
+    out = of_lead(seen, scope, fine)
+    engaged = of_engagement(row, seen, scope, as_of_ms) if fine else tally.contribution(row.tally.counts)
+    add(out, engaged.items())
     if row.residue and (as_of_ms is None or not forgotten(row, as_of_ms)):
         move(out, {}, residue(row, fine))
     return out
@@ -533,6 +538,23 @@ def residue(row: Row, fine: bool = True) -> Contribution:
         only_fine, *key = msgspec.json.decode(text)
         if fine or not only_fine:
             out[tuple(key)] = n
+    return out
+
+
+def of_engagement(row: Row, seen: Seen, scope: Scope, as_of_ms: int | None = None) -> Contribution:
+    """What people did, by day, from the facts of a row that the figures see as ``seen``."""
+    d = scope.definitions[-1]
+    items = effective(row)
+    if as_of_ms is None:
+        items = [e for e in items if (e[0], e[1]) <= (row.head.a, row.head.b)]
+    else:
+        items = [e for e in items if e[0] >> 22 <= as_of_ms]
+    out: Contribution = {}
+    upto = None if as_of_ms is None else d.days.day(as_of_ms)
+    for key, found in tally.dated(row, items, base_of(row), d, upto):
+        of: Seen | Past = next((x for x in seen.past if x.key == key), seen)
+        lead = (of.source or EMPTY, of.segment or EMPTY)
+        add(out, engagement.contribution(found.items(), lead).items())
     return out
 
 

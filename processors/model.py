@@ -279,6 +279,14 @@ class Erasure(Struct, array_like=True, frozen=True):
     done: bool = False
 
 
+class Tally(Struct, array_like=True):
+    """Engagement counted (`processors.tally`): by code, e-mails looked at and by whom, when the visit was last seen."""
+
+    counts: dict[int | str, int] = {}
+    mails: dict[int, int] = {}
+    visited: int = -(1 << 40)
+
+
 class Row(Struct, array_like=True):
     """One subject. The header comes first; the ledger is an opaque blob until somebody needs it."""
 
@@ -310,6 +318,9 @@ class Row(Struct, array_like=True):
     refused: tuple[Refusal, ...] = ()
     refused_said: tuple[Refusal, ...] = ()
     again: bool = False  # somebody else spoke last of what is this row's to speak of
+    tally: Tally = msgspec.field(default_factory=Tally)
+    past: bytes = b""  # what was counted of facts that were dropped
+    gone: bytes = b""  # and who they were
 
 
 #: Layouts of stored rows: msgpack as it is, and in an LZ4 block with its size, where that is worth it.

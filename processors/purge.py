@@ -3,17 +3,18 @@
 The state just after the erasure becomes the base of the row, as at the ledger's horizon: it holds stages, handoffs
 and deals by their ids, and nothing that the person did, said or is. What the facts themselves added to the figures is
 kept as a sum, the `residue`: contribution before less contribution after, so the totals do not move whatever a figure
-rests on. While a half-read past is folded nothing is purged, because its other half has still to find its place.
+rests on, but for labels that tell what the person took or said: those become ``(erased)``. While a half-read past is folded nothing is purged, because its other half has still to find its place.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, NamedTuple
 
 import msgspec
 
-from processors import erasure, figures, ledger
-from processors.figures import Contribution
+from processors import engagement, erasure, figures, ledger, tally
+from processors.figures import Contribution, Key
 from processors.fold import feed, new_state
 from processors.model import Row, encode
 from processors.scope import Scope
@@ -22,35 +23,60 @@ from processors.subject import base_of, effective
 _FINE, _COARSE = "fine", "all"
 
 
-def settle(row: Row, scope: Scope, live: bool) -> bool:
+class Renamed(NamedTuple):
+    """A count that stays, under labels that tell less. ``fine``: only exact reports have it."""
+
+    fine: bool
+    old: Key
+    new: Key
+    n: int
+
+
+def settle(row: Row, scope: Scope, live: bool) -> list[Renamed]:
     """Take out of the row what is to be forgotten, if its time has come. To be called after `subject.process`.
 
-    :returns: whether something was taken out.
+    :returns: what counts under other labels from now on.
     """
     at = row.head.gone[0] >> 22
     if not any(x.at <= at and not x.done for x in row.erasures):
-        return False
+        return []
     if not live:
         if not row.waiting:  # look at it again when the past has been read, with nothing to say as yet
             row.waiting = True
             row.spoken = encode((row.head.journeys, row.head.shares, row.head.source))
-        return False
+        return []
     before = _contributions(row, scope)
     key = row.head.gone
     row.base = next((x[2] for x in row.snapshots if (x[0], x[1]) == key), b"") or _folded(row, key, scope)
     row.ledger, row.data = ledger.drop_before(row.ledger, row.data, *key)
     row.snapshots = [x for x in row.snapshots if (x[0], x[1]) > key]
     row.touches = []
+    tally.forget(row, effective(row))
     erasure.finished(row, at)
     after = _contributions(row, scope)
     kept: dict[str, int] = dict(row.residue)
+    renamed = []
     for kind, contribution in before.items():
         for name in contribution.keys() | after[kind].keys():
             moved = contribution.get(name, 0) - after[kind].get(name, 0)
-            text = _named(kind, name)
+            stays = engagement.nameless(name)
+            if moved and stays != name:
+                renamed.append(Renamed(kind == _FINE, name, stays, moved))
+            text = _named(kind, stays)
             kept[text] = kept.get(text, 0) + moved
     row.residue = {text: n for text, n in kept.items() if n}
-    return True
+    return renamed
+
+
+def moves(renamed: Iterable[Renamed], fine: bool) -> tuple[Contribution, Contribution]:
+    """What totals move by: (before, after)."""
+    before: Contribution = {}
+    after: Contribution = {}
+    for x in renamed:
+        if fine or not x.fine:
+            figures.add(before, [(x.old, x.n)])
+            figures.add(after, [(x.new, x.n)])
+    return before, after
 
 
 def _folded(row: Row, key: tuple[int, int], scope: Scope) -> bytes:

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from processors import (
     report_customers,
+    report_engagement,
     report_funnel,
     report_market,
     report_money,
@@ -32,6 +33,7 @@ _MEASURED: tuple[Figure, ...] = (
     *report_funnel.FIGURES,
     *report_sales.FIGURES,
     *report_customers.FIGURES,
+    *report_engagement.FIGURES,
     *report_money.FIGURES,
     *report_market.FIGURES,
 )

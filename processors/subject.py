@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from msgspec import Struct
 
-from processors import erasure, identity, ledger, links, say, scoring, versions, voice
+from processors import erasure, identity, ledger, links, say, scoring, tally, versions, voice
 from processors.attribution import Credit, Touch, of_lead, touches
 from processors.compiled import Compiled
 from processors.events import FACT, NATURAL, PAYLOAD, Event, both_names
@@ -66,12 +66,14 @@ class Seen(NamedTuple):
 
 
 class Result(Struct):
-    """What a call led to. ``moved``: (before, after) where a decision or a figure may have changed."""
+    """What a call led to. ``moved``: (before, after) where a decision or a figure may have changed; engagement
+    moves by itself."""
 
     outputs: list[Output] = []
     told: list[Told] = []
     refused: list[Refused] = []
     moved: tuple[Seen, Seen] | None = None
+    engaged: tuple[dict[int | str, int], dict[int | str, int]] | None = None  # tallies before and after
     counts: dict[str, int] = {}
 
     def count(self, what: str, n: int = 1) -> None:
@@ -146,6 +148,7 @@ def process(
     stale: _Key | None = (0, 0) if versions.catch_up(row, scope) else None  # fold again from here
     head = row.head
     before = seen(row, head, scope)
+    tallied = dict(row.tally.counts)
     look_into(scope, lambda: (base_of(row), effective(row)))
     links.claim(row, scope)
     folding = not row.target
@@ -168,8 +171,7 @@ def process(
             row, (0, 0), now, scope, live
         )  # clocks that start after what has just become due: see `start_of`
     elif row.held <= now or (live and head.due <= now):
-        rest = [e for e in effective(row) if (e[0], e[1]) > (head.a, head.b)] if row.held <= now else []
-        _finish(row, head, rest, now, scope, live)
+        _release(row, head, now, scope, live)
     place = None
     if row.target or scope.linking or links.news_of(messages):
         place, turned = links.settle(row, now, scope)
@@ -177,7 +179,8 @@ def process(
         if turned:
             scope.banned = frozenset()
             head = _refold(row, (0, 0), now, scope, live)
-    if len(row.ledger) > ENTRIES * WIDTH or (
+    # Some at a time, for it costs as much as a thousand events.
+    if len(row.ledger) > (ENTRIES + SPACING) * WIDTH or (
         row.ledger and head.last - HORIZON_MS > int.from_bytes(row.ledger[:8], "big") >> 22
     ):
         _compact(row, scope.definitions[head.definition])
@@ -185,6 +188,7 @@ def process(
     after_ = seen(row, head, scope)
     if any(x is not y for x, y in zip(before, after_, strict=True)) and before != after_:
         out.moved = (before, after_)
+    out.engaged = (tallied, dict(row.tally.counts)) if tallied != row.tally.counts else None
     _speak(row, before, out, now, scope, live)
     if place is not None:
         for to, version, member in links.send(row, now, scope, place):
@@ -212,11 +216,16 @@ def _take(row: Row, e: Event, now: int, scope: Scope, out: Result, folding: bool
     at = ledger.find(row.ledger, b)
     if at >= 0:
         return met_again(row, at, e, out)
+    if row.gone and tally.gone(row, b):
+        out.count("duplicate")
+        return None
     after = a > head.a or (a == head.a and b > head.b)
     if not after and row.base and (least := _above_base(row, a, b)):
         row.approximate = True
         out.count("too_late")
         if b >> 8 & 255 < FACT:
+            tally.late(row, (a, b, e.c, e.data), scope.definitions[-1])
+            tally.recount(row, effective(row))
             return None
         # What was decided below the horizon stands; an answer or a wish still counts, from there on.
         e = Event(e.subject, least, b, e.c, e.data)
@@ -233,7 +242,12 @@ def _take(row: Row, e: Event, now: int, scope: Scope, out: Result, folding: bool
     ):  # fmt: skip
         while head.due < t:
             fire(head, scope)
-        step(head, (a, b, e.c, e.data), scope)
+        item = (a, b, e.c, e.data)
+        step(head, item, scope)
+        if b >> 8 & 255 == tally.RECLASSIFIED:
+            tally.recount(row, effective(row))
+        else:
+            tally.add(row.tally, head, item)
         if not head.n % SPACING:
             row.snapshots.append((head.a, head.b, encode(head)))
         return None
@@ -316,6 +330,14 @@ def _receive(row: Row, told: Told) -> tuple[int, int] | None:
     return identity.moved(old, member)
 
 
+def _release(row: Row, s: State, now: int, scope: Scope, live: bool) -> None:
+    """What was held until it happened, and the timers."""
+    rest = [e for e in effective(row) if (e[0], e[1]) > (s.a, s.b)] if row.held <= now else []
+    _finish(row, s, rest, now, scope, live)
+    if rest:
+        tally.recount(row, effective(row))
+
+
 def _finish(row: Row, s: State, rest: list[Item], now: int, scope: Scope, live: bool) -> None:
     due = [e for e in rest if e[0] >> 22 <= now]
     if len(due) < len(rest):
@@ -344,6 +366,7 @@ def _refold(row: Row, key: tuple[int, int], now: int, scope: Scope, live: bool) 
         return s
 
     row.head = settled(once, scope)
+    tally.recount(row, everything)
     return row.head
 
 
@@ -356,6 +379,14 @@ def _thin(row: Row, d: Compiled) -> None:
 
 def _compact(row: Row, d: Compiled) -> None:
     """Drop the oldest records up to a snapshot, which becomes the base: so it is a function of the set."""
+    before, blob = effective(row), row.ledger
+    _shorten(row, d)
+    if row.ledger != blob:
+        tally.drop(row, blob, before, effective(row), d)
+        tally.recount(row, effective(row))
+
+
+def _shorten(row: Row, d: Compiled) -> None:
     if len(row.ledger) > ENTRIES * WIDTH:
         _thin(row, d)
     if row.sent or links.has_aliases(row.members) or not row.snapshots or erasure.pending(row):
@@ -372,7 +403,10 @@ def _compact(row: Row, d: Compiled) -> None:
         a, b, row.base = row.snapshots[i - 1]
         gone = [e for e in ledger.items(row.ledger, row.data) if (e[0], e[1]) <= (a, b)]
         found = [(x.t, x.channel, x.campaign) for x in touches(gone, d)]
-        row.touches = [*row.touches, *found][-TOUCHES:]
+        found = [*row.touches, *found]
+        row.touches = (
+            found if len(found) <= TOUCHES else [found[0], *found[1 - TOUCHES :]]
+        )  # the first one stays
         row.ledger, row.data = ledger.drop_before(row.ledger, row.data, a, b)
         row.snapshots = row.snapshots[i:]
 

@@ -15,6 +15,7 @@ from processors.accounts import RENEWAL_STATES
 from processors.compiled import Compiled
 from processors.customers import STATUSES
 from processors.days import first_of_month
+from processors.engagement import AGENTS, EMAIL_STATES
 from processors.figures import (
     CLOCK_STATES,
     CLOCKS,
@@ -92,6 +93,8 @@ class Totals:
             "customer_status": STATUSES,
             "renewal": RENEWAL_STATES,
             "survey": SURVEYS,
+            "email": EMAIL_STATES,
+            "agent": tuple(AGENTS.values()),
             "time": ("wall", "business"),
             "delay": ("marketing", "system", "human"),
             "stat": (*STATS, *SPEEDS),

@@ -15,7 +15,7 @@ from logging import getLogger
 import msgspec
 from aiokafka.partitioner import murmur2
 
-from processors import accounts, deals, figures, ledger, market, purge, subject, versions
+from processors import accounts, deals, figures, ledger, market, purge, subject, tally, versions
 from processors.compiled import Compiled, compile_definition
 from processors.definition.model import Definition
 from processors.events import Event, from_envelope
@@ -401,6 +401,7 @@ class _Batch:
         events = [e for e, _ in found]
         scope = topology.scope(key)
         move: tuple[Contribution, Contribution] | None = None
+        moves: list[tuple[Contribution, Contribution]] = []
         if key[:1] == b"d":
             result, moved = deals.process(scope.subject, row, events, self.now)
             if moved is not None:
@@ -415,10 +416,14 @@ class _Batch:
         else:
             result = subject.process(row, events, self.now, scope, told, self.live)
             if row.floor:
-                purge.settle(row, scope, self.live)
+                renamed = purge.moves(purge.settle(row, scope, self.live), fine=False)
+                if renamed[0]:
+                    moves.append(renamed)
             if result.moved is not None:
                 before, after = result.moved
                 move = figures.of_lead(before, scope, False), figures.of_lead(after, scope, False)
+            if result.engaged is not None:
+                moves.append(tally.moved(*result.engaged))
         data = dump(row)
         messages = [self._output(output) for output in result.outputs] if key[:1] in (b"l", b"c") else []
         messages += [self._tell(message) for message in result.told]
@@ -430,6 +435,7 @@ class _Batch:
         self.messages += messages
         if move is not None and move[0] != move[1]:
             self.staged.moves.append(move)
+        self.staged.moves += moves
         for what, n in result.counts.items():
             self.staged.counts[("outcomes", what)] += n
         if key[:1] in (b"l", b"c"):

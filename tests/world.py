@@ -91,6 +91,7 @@ class World:
     ) -> None:
         self.now = now = max(now, self.now)
         row, scope = self.row(key), self.scope(key)
+        dated = self.dated(key, row)
         if key.startswith("d:"):
             result, moved = deals.process(key, row, events, now)
             if moved is not None:
@@ -107,7 +108,8 @@ class World:
                 )
         else:
             result = process(row, events, now, scope, told, live)
-            purge.settle(row, scope, live)
+            figures.move(self.totals, dated, self.dated(key, row))
+            figures.move(self.totals, *purge.moves(purge.settle(row, scope, live), fine=True))
             if result.moved is not None:
                 before, after = result.moved
                 figures.move(self.totals, figures.of_lead(before, scope), figures.of_lead(after, scope))
@@ -117,6 +119,13 @@ class World:
         self.counts.update(result.counts)
         for message in result.told:
             self.bus += [message] * (2 if self.rng is not None and self.rng.random() < 0.2 else 1)
+
+    def dated(self, key: str, row: Row) -> Contribution:
+        """What is counted by day from the facts of a row: reports alone do that."""
+        if key[0] not in "la":
+            return {}
+        scope = self.scope(key)
+        return figures.of_engagement(row, figures.seen_at(row, None, scope), scope)
 
     def batch(self, events: Sequence[Event], now: int, live: bool = True) -> None:
         """One batch, whatever its subjects."""

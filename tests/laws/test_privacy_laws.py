@@ -9,6 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from processors import attribution
+from processors.engagement import nameless
+from processors.figures import Contribution, add
 from processors.ledger import recorded_at
 from processors.model import EXITS, OPEN, Row, encode
 from tests.judge import KEY, TIMELINE, played, same, well_said
@@ -98,7 +100,8 @@ def test_live_in_the_order_of_recording_and_once_more(
 def test_erasure_keeps_totals(history: list[Sent], seed: int) -> None:
     """What was entered, answered, won and earned does not move; what was open is withdrawn, and left as erased."""
     w = played(history, seed)
-    before = dict(w.totals)
+    before: Contribution = {}
+    add(before, ((nameless(k), n) for k, n in w.totals.items()))
     was_open = any(h.outcome == OPEN for h in handoffs(w.row(KEY).head)) if KEY in w.stored else False
     w.batch([sent("erased", END, 700, {"request_id": "r"}).event], END)
     after = w.totals
