@@ -231,20 +231,6 @@ def contribution(found: Iterable[tuple[Key, int]], lead: tuple[str, str]) -> dic
     return {key: n for key, n in out.items() if n}
 
 
-#: Labels that tell what a person took, said or used, and what stands for them once the person is erased.
-_TELLING = frozenset(("campaign", "asset", "feature", "network", "reaction", "category"))
-ERASED = "(erased)"
-
-
-def nameless(key: Key) -> Key:
-    """A count as it stays when the person is erased: that something was taken or said, not what."""
-    columns = COLUMNS.get(key[0])
-    if columns is None or _TELLING.isdisjoint(columns):
-        return key
-    values = zip(columns, key[1:], strict=True)
-    return (key[0], *(ERASED if label in _TELLING and value != EMPTY else value for label, value in values))
-
-
 def coarse(key: Key) -> Key | None:
     """The count that workers keep, which a dated one belongs to; None for none."""
     name = key[0]

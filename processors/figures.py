@@ -17,7 +17,18 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
-from processors import accounts, attribution, deals, engagement, ledger, links, market, priority, tally
+from processors import (
+    accounts,
+    attribution,
+    deals,
+    engagement,
+    lead_quality,
+    ledger,
+    links,
+    market,
+    priority,
+    tally,
+)
 from processors.compiled import Compiled
 from processors.days import month_of_day
 from processors.deals import Deal
@@ -123,6 +134,7 @@ COLUMNS: dict[str, tuple[str, ...]] = (
     }
     | attribution.COLUMNS
     | engagement.COLUMNS
+    | lead_quality.COLUMNS
     | accounts.COLUMNS
     | market.COLUMNS
     | priority.COLUMNS
@@ -555,6 +567,26 @@ def of_engagement(row: Row, seen: Seen, scope: Scope, as_of_ms: int | None = Non
         of: Seen | Past = next((x for x in seen.past if x.key == key), seen)
         lead = (of.source or EMPTY, of.segment or EMPTY)
         add(out, engagement.contribution(found.items(), lead).items())
+    add(out, _quality(row, seen, items, d).items())
+    return out
+
+
+def _quality(row: Row, seen: Seen, items: Sequence[ledger.Item], d: Compiled) -> Contribution:
+    """What became of each person in turn, by what they came by."""
+    out: Contribution = {}
+    kept = [attribution.Touch(*x) for x in row.touches]
+    ends = [x.key for x in seen.past]
+    begins = [(0, 0), *ends]
+    for n, life in enumerate(_lives(seen) if seen.past else (seen,)):
+        if not life.journeys:
+            continue
+        own = [e for e in items if e[:2] > begins[n] and (n == len(ends) or e[:2] < ends[n])]
+        lead = (life.source or EMPTY, life.segment or EMPTY)
+        won = any(won_at(j, d) for j in life.journeys)
+        found = lead_quality.contribution(
+            life.journeys, life.shares.values(), own, kept if n == len(ends) else (), lead, won, d
+        )
+        add(out, found.items())
     return out
 
 

@@ -13,14 +13,28 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from processors import engagement, erasure, figures, ledger, tally
-from processors.figures import Contribution, Key
+from processors import engagement, erasure, figures, lead_quality, ledger, tally
+from processors.figures import EMPTY, Contribution, Key
 from processors.fold import feed, new_state
 from processors.model import Row, encode
 from processors.scope import Scope
 from processors.subject import base_of, effective
 
 _FINE, _COARSE = "fine", "all"
+#: Labels that tell what a person took, said, used or came by, in counts of what people did; and what stands for them
+#: once the person is erased. What sales booked keeps its labels: it is the company's.
+_TELLING = frozenset(("campaign", "asset", "feature", "network", "reaction", "category"))
+_TOLD = engagement.COLUMNS | lead_quality.COLUMNS
+NAMELESS = "(erased)"
+
+
+def nameless(key: Key) -> Key:
+    """A count as it stays when the person is erased: that something was taken or said, not what."""
+    columns = _TOLD.get(key[0])
+    if columns is None or _TELLING.isdisjoint(columns):
+        return key
+    values = zip(columns, key[1:], strict=True)
+    return (key[0], *(NAMELESS if label in _TELLING and x != EMPTY else x for label, x in values))
 
 
 class Renamed(NamedTuple):
@@ -59,7 +73,7 @@ def settle(row: Row, scope: Scope, live: bool) -> list[Renamed]:
     for kind, contribution in before.items():
         for name in contribution.keys() | after[kind].keys():
             moved = contribution.get(name, 0) - after[kind].get(name, 0)
-            stays = engagement.nameless(name)
+            stays = nameless(name)
             if moved and stays != name:
                 renamed.append(Renamed(kind == _FINE, name, stays, moved))
             text = _named(kind, stays)

@@ -15,6 +15,7 @@ from processors import (
     report_market,
     report_money,
     report_plans,
+    report_quality,
     report_sales,
 )
 from processors.compiled import Compiled
@@ -34,6 +35,7 @@ _MEASURED: tuple[Figure, ...] = (
     *report_sales.FIGURES,
     *report_customers.FIGURES,
     *report_engagement.FIGURES,
+    *report_quality.FIGURES,
     *report_money.FIGURES,
     *report_market.FIGURES,
 )

@@ -28,6 +28,7 @@ from processors.figures import (
     quantile,
     stage_names,
 )
+from processors.lead_quality import SIGNALS
 from processors.market import Market
 from processors.model import DEAL_STATUS
 from processors.period import Period
@@ -94,6 +95,9 @@ class Totals:
             "renewal": RENEWAL_STATES,
             "survey": SURVEYS,
             "email": EMAIL_STATES,
+            "material": ("yes", "no"),
+            "signal": SIGNALS,
+            "answer": ("accepted", "rejected"),
             "agent": tuple(AGENTS.values()),
             "time": ("wall", "business"),
             "delay": ("marketing", "system", "human"),

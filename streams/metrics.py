@@ -33,7 +33,7 @@ from processors.reference import Reference
 from processors.totals import Sel, Totals
 from schemas.registry import OUTPUT, packaged
 from schemas.vocabulary import CUSTOMER, DEAL, ENGAGEMENT, LEAD, OF_FAMILY
-from streams import money_metrics
+from streams import engagement_metrics, money_metrics
 from streams.metric_kit import Bounded, Values, bound, counter, gauge, sizes
 
 #: Most series of the funnel; what would exceed it is left out and said so. With the transport's own, a worker
@@ -262,6 +262,7 @@ def _breakdowns(t: Totals, d: Compiled) -> Iterator[Metric]:
     yield _creation_to_won("leadstream_source_creation_to_won_day", "source", by_source)
     yield from _by_team(t, team, sorted(teams))
     yield from money_metrics.families(t)
+    yield from engagement_metrics.families(t)
 
 
 def _by_team(t: Totals, team: Bounded, known: Sequence[str]) -> Iterator[Metric]:

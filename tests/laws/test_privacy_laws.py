@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from processors import attribution
-from processors.engagement import nameless
 from processors.figures import Contribution, add
 from processors.ledger import recorded_at
 from processors.model import EXITS, OPEN, Row, encode
+from processors.purge import nameless
 from tests.judge import KEY, TIMELINE, played, same, well_said
 from tests.strategies import END, SEEDS, Sent, deals, histories, moments, sent
 from tests.world import LAWS, World, cut, handoffs
@@ -107,11 +107,11 @@ def test_erasure_keeps_totals(history: list[Sent], seed: int) -> None:
     after = w.totals
     assert after == w.summed()
     moved = {k for k in before.keys() | after.keys() if before.get(k, 0) != after.get(k, 0)}
-    leaving = {"balance", "left", "left_on", "stay_on", "entered", "entered_on"}
+    leaving = {"balance", "left", "left_on", "stay_on", "entered", "entered_on", "nurture_on"}
     calls = {"handoff", "handoff_on", "sla", "sla_on", "untouched", "untouched_on", "delay_open_on"}
     assert {k[0] for k in moved} <= leaving | (calls if was_open else set())
     assert all(k[1] in EXITS for k in moved if k[0] in ("entered", "entered_on"))
-    for name in leaving - {"stay_on"}:
+    for name in leaving - {"stay_on", "nurture_on"}:
         rise = sum(n for k, n in after.items() if k[0] == name) - sum(
             n for k, n in before.items() if k[0] == name
         )

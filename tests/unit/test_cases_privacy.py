@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from processors.definition.model import DAY, HOUR, MINUTE
-from processors.engagement import nameless
 from processors.model import EXITS, OPEN, WITHDRAWN, encode, load
+from processors.purge import nameless
 from schemas.codec import decode_output
 from streams.state_reader import figures_of_rows, loaded
 from tests.strategies import FITS, at
@@ -64,7 +64,7 @@ def marked(f: Funnel) -> list[bytes]:
 
 
 #: What a lead that leaves its stage moves: where it stands now, and when it left.
-_LEAVING = frozenset(("balance", "left", "left_on", "stay_on", "entered", "entered_on"))
+_LEAVING = frozenset(("balance", "left", "left_on", "stay_on", "entered", "entered_on", "nurture_on"))
 
 
 def but_the_leaving(totals: dict[tuple[Any, ...], int]) -> dict[tuple[Any, ...], int]:

@@ -200,3 +200,30 @@ def test_what_an_erased_person_did_stays_counted_and_the_next_one_begins_anew() 
     assert figure(f, "emails_opened")["human",] == f.total("email") == 2
     f.restart()
     assert (f.total("visits"), f.total("email"), f.total("objections")) == (1, 2, 1)
+
+
+def test_what_two_leads_did_is_one_persons_once_they_are_merged() -> None:
+    f = Funnel()
+    for lead, t in (("lead-1", T0), ("lead-2", T0 + 10 * MINUTE)):
+        mail(f, "delivered", t, "s1", lead=lead)
+        mail(f, "opened", t + MINUTE, "s1", lead=lead)
+        f.say("page_viewed", t + 2 * MINUTE, {"url": SITE}, lead=lead)
+    assert (figure(f, "emails")["opened",], figure(f, "visits")[()]) == (2, 2)
+    f.say("merged", T0 + DAY, {"loser": "lead-2", "winner": "lead-1"})
+    merge = f"e{f.n}"
+    assert (figure(f, "emails")["opened",], figure(f, "visits")[()]) == (1, 1)
+    assert (f.total("email"), f.total("visits"), f.total("engaged", type="page_viewed")) == (1, 1, 2)
+    f.say("unmerged", T0 + 2 * DAY, {"merge_event_id": merge})
+    assert (figure(f, "emails")["opened",], figure(f, "visits")[()]) == (2, 2)
+    assert (f.total("email"), f.total("visits")) == (2, 2)
+
+
+def test_an_unknown_visitors_pages_become_the_leads() -> None:
+    f = Funnel()
+    visitor = {"subject": {"anonymous_id": "visitor-1"}}
+    f.say("page_viewed", T0, {"url": SITE}, **visitor)
+    assert figure(f, "visits", "source") == {("(empty)",): 1}
+    f.say("created", T0 + HOUR, {"source": "fair", "generated_by": "marketing"})
+    f.say("identified", T0 + HOUR, {"anonymous_id": "visitor-1", "lead_id": "lead-1"})
+    assert figure(f, "visits", "source") == {("fair",): 1}
+    assert f.total("visits") == 1

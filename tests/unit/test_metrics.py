@@ -130,6 +130,28 @@ def test_values_are_those_of_the_totals() -> None:
     assert of(samples, "leadstream_definition_info", name="default", version="1") == 1
 
 
+def test_engagement_has_known_labels() -> None:
+    f = Funnel()
+    f.say("page_viewed", T0, {"url": "https://example.org/"})
+    f.say("email_delivered", T0, {"send_id": "s1", "campaign_id": "spring"})
+    for n in range(2):
+        f.say("email_opened", T0 + n * HOUR, {"send_id": "s1", "agent": "human"})
+    f.say("survey_answered", T0, {"survey_id": "q", "score": 10, "kind": "nps"})
+    f.say("content_downloaded", T0, {"asset_id": "paper"})
+    for n in range(60):
+        f.say("objection_raised", T0, {"category": f"category-{min(n, 40)}"})
+    samples = parsed(f.topology.exposition())
+    assert of(samples, "leadstream_engagement_events", type="email_opened", agent="human") == 2
+    assert of(samples, "leadstream_emails", state="opened", agent="human") == 1
+    assert of(samples, "leadstream_emails", state="clicked", agent="bot") == 0
+    assert of(samples, "leadstream_visits") == 1
+    assert of(samples, "leadstream_survey_answers", answer="promoter") == 1
+    assert of(samples, "leadstream_objections", category="category-40") == 20
+    assert of(samples, "leadstream_objections", category="(other)") == 60 - 20 - 23
+    text = f.topology.exposition()
+    assert not any(word in text for word in ("spring", "paper", '"s1"'))
+
+
 def test_untouched_handoffs_are_the_last_bucket() -> None:
     samples = parsed(busy().topology.exposition())
     name = "leadstream_team_speed_to_lead_seconds"
