@@ -227,6 +227,7 @@ def _members(me: str, walk: _Walk) -> dict[str, tuple[bytes, list[Any]]]:
     weights = [Fraction(n, d) for _, n, d in shares]
     deal = me[2:]
     runs: dict[str, list[Item]] = {lead: [] for lead in (*(x[0] for x in shares), *walk.former)}
+    several = len(runs) > 1  # who turn out to be one person have a part each
     instant, nth = 0, 0
     for key, b, c, name, amount, currency, reason, closed in walk.steps:
         # Facts of one instant keep the deal's order in the leads' rows, where their identities are others.
@@ -236,13 +237,14 @@ def _members(me: str, walk: _Walk) -> dict[str, tuple[bytes, list[Any]]]:
         kind = KIND[_SHARE_OF[name]]
         for (lead, _, _), part in zip(shares, parts, strict=True):
             own = identity(lead, str(b >> 16)) << 16 | kind << 8 | b & 0x7F | PAYLOAD
-            data = [deal, part, currency, reason, closed]
+            data = [deal, part, currency, reason, closed, "", None, lead if several else ""]
             while len(data) > 3 and not data[-1]:
                 data.pop()
             runs[lead].append((a, own, c, data))
     for lead, (a, b, c) in walk.former.items():
         own = identity(lead, str(b >> 16)) << 16 | KIND["share_gone"] << 8 | b & 0x7F | PAYLOAD
-        runs[lead].append((a, own, c, [deal, 0, ""]))
+        gone: list[Any] = [deal, 0, ""]
+        runs[lead].append((a, own, c, [*gone, "", 0, "", None, lead] if several else gone))
     for lead, run in runs.items():
         out["l:" + lead] = ledger.pack(sorted(run, key=lambda e: (e[0], e[1])))
     account = walk.values.get("account")

@@ -120,7 +120,7 @@ FIELDS: dict[str, tuple[str, ...]] = {
     "feedback_given": ("kind", "score"),
 } | dict.fromkeys(
     ("share_opened", "share_amount", "share_won", "share_lost", "share_reopened", "share_gone"),
-    ("deal_id", "amount", "currency", "reason", "closed_at", "pipeline", "leads"),
+    ("deal_id", "amount", "currency", "reason", "closed_at", "pipeline", "leads", "lead_id"),
 )
 #: Types with a natural key: two systems may report the same fact.
 _NATURAL = frozenset(

@@ -166,6 +166,9 @@ class Share(Struct, frozen=True, array_like=True, gc=False):
     outcome: int = RUNNING
     closed: int = 0
     call: Call | None = None  # as the lead stood just before the opening
+    parts: dict[
+        str, int
+    ] = {}  # of a deal of several leads, by lead: those who turned out to be one person add up
 
 
 class Past(Struct, frozen=True, array_like=True, gc=False):

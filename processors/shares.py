@@ -30,10 +30,16 @@ def after(
     """
     amount, currency = data[1], data[2] or ""
     closed = data[4] if len(data) > 4 and data[4] else t
+    of = str(data[7]) if len(data) > 7 else ""
     if share is None:
         if kind not in _BEGINS:
             return None
-        share = Share(journey, amount, currency, t, call=call)
+        share = Share(journey, amount, currency, t, call=call, parts={of: amount} if of else {})
+    if of:
+        share = _with_part(share, of, None if kind == _GONE else amount, kind in (_OPENED, _AMOUNT, _WON))
+        if kind == _GONE and share.parts:
+            return share
+        amount = share.amount
     if kind == _OPENED:  # something dated before the opening may have come without an amount
         return share if share.currency else replace(share, amount=amount, currency=currency)
     if kind == _AMOUNT:
@@ -49,6 +55,17 @@ def after(
         if kind == _LOST
         else replace(share, outcome=DELETED, closed=t)
     )
+
+
+def _with_part(share: Share, of: str, amount: int | None, anew: bool) -> Share:
+    """The share with the part of one of the leads of its deal; None takes it away.
+
+    :param anew: the part is now this, whatever it was.
+    """
+    parts = {lead: n for lead, n in share.parts.items() if lead != of}
+    if amount is not None:
+        parts[of] = amount if anew else share.parts.get(of, amount)
+    return replace(share, parts=parts, amount=sum(parts.values()) if parts else share.amount)
 
 
 def moved(

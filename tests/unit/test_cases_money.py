@@ -292,3 +292,43 @@ def test_money_figures_do_not_depend_on_partitions(partitions: int) -> None:
     f.account("invoice_refunded", 6, amount=100, currency="EUR")
     assert f.balanced() == 899
     assert f.figure("attributed_revenue", "channel")["last", "social"] == 333 - 34
+
+
+def test_leads_of_one_deal_who_turn_out_to_be_one_person_keep_both_parts() -> None:
+    """The part of the one once replaced that of the other."""
+    f = shop()
+    touched(f)
+    f.say("created", on(1), {"source": "email", "generated_by": "marketing"}, lead="lead-2")
+    f.opened(2, 1001, leads=("lead-1", "lead-2"), account_id="acc-1")
+    f.won(4, 1001)
+    assert f.balanced() == 1001
+    before = f.figure("attributed_revenue", "channel")
+    f.say("merged", on(5), {"loser": "lead-2", "winner": "lead-1"}, source_event_id="m-1")
+    assert f.balanced() == 1001
+    assert f.figure("attributed_revenue", "channel")["last", "social"] == 1001
+    assert f.figure("lead_won_amount") == {("EUR",): 1001}
+    f.account("invoice_refunded", 6, amount=100, currency="EUR")
+    f.say("amount_changed", on(7), {"amount": 801, "currency": "EUR"}, deal="deal-1")
+    assert f.balanced() == 701
+    f.say("lead_unlinked", on(8), {"lead_id": "lead-2"}, deal="deal-1")
+    assert f.balanced() == 701
+    assert f.figure("lead_won_amount") == {("EUR",): 801}
+    f.say("lead_linked", on(9), {"lead_id": "lead-2"}, deal="deal-1")
+    f.say("reopened", on(10), deal="deal-1")
+    f.say("lost", on(11), {"reason_code": "price"}, deal="deal-1")
+    assert f.balanced() == -100
+    f.won(12, 1001)
+    assert f.balanced() == 901
+    f.say("unmerged", on(13), {"merge_event_id": "m-1"})
+    assert f.balanced() == 901
+    credit = f.figure("attributed_revenue", "channel", "kind")
+    assert (credit["last", "social", "won"], before["last", "social"]) == (501, 501)
+    f.say("deleted", on(14), {}, deal="deal-1")
+    assert f.balanced() == -100
+
+
+def test_what_comes_before_the_opening_of_a_deal_of_two_leads_has_no_amount_yet() -> None:
+    f = shop()
+    f.opened(3, 101, leads=("lead-1", "lead-2"))
+    f.say("lost", on(2), {"reason_code": "price"}, deal="deal-1")
+    assert [f.head(lead).shares["deal-1"].amount for lead in ("lead-1", "lead-2")] == [51, 50]
