@@ -57,6 +57,9 @@ class App(faust.App):
     #: Set once something has ended the process; ``crash_reason`` says what.
     failed: asyncio.Event
     transaction_timeout_ms: int
+    #: Topics; the inbox is one of the sources.
+    sources: tuple[str, ...]
+    inbox: str
     report: logging.Logger
 
     def on_init_dependencies(self) -> Iterator[Any]:
@@ -88,6 +91,7 @@ def create_app(settings: Settings, topology: Logic) -> App:
     app = App(settings.app_id, **faust_options(settings))
     app.report = logging.getLogger("leadstream")
     app.failed = asyncio.Event()
+    app.sources, app.inbox = tuple(sources), settings.topics.inbox
     app.transaction_timeout_ms = int(settings.transaction_timeout_s * 1000)
     app.pace = Pace(settings.cpu_share, settings.longest_wait_ms / 1000, settings.min_bytes)
     app.table = app.Table(TABLE, partitions=settings.partitions, sources=sources)
@@ -117,6 +121,7 @@ def create_app(settings: Settings, topology: Logic) -> App:
             tick_s=settings.tick_ms / 1000,
             max_batch_records=settings.max_batch_records,
             on_change=app.status.changed,
+            past_is_read=lambda: app.tasks.past_is_read,
         )
 
     app.tasks = Tasks(make_task, app)

@@ -20,6 +20,7 @@ from faust.types import TP
 from streams.clock import Clock
 from streams.delivery import Delivery
 from streams.errors import WorkerError
+from streams.past import Past
 from streams.table import Partition, PartitionRows, Stamped
 from streams.transport.batch import Batch
 from streams.work import Message, SourceRecord, Topology, Work
@@ -128,6 +129,7 @@ class Task:
     """Folds partition ``number`` of all sources, fires its timers, stores what follows.
 
     :param on_change: called when the task becomes ready or live.
+    :param past_is_read: has everybody read the past (`streams.past`)?
     """
 
     def __init__(
@@ -143,11 +145,12 @@ class Task:
         tick_s: float,
         max_batch_records: int,
         on_change: Callable[[], None],
+        past_is_read: Callable[[], bool] = lambda: True,
     ) -> None:
         self.number = number
         self.inputs = {topic: Input(TP(topic, number)) for topic in sources}
         self.ready = False
-        #: All inputs were read to the ends that they had when the task took over.
+        #: All inputs were read to the ends that they had when the task took over, here and everywhere.
         self.live = False
         self.delivery = delivery
         self.records: Counter[str] = Counter()
@@ -161,6 +164,7 @@ class Task:
         self._batch = Slice(slice_s, max_batch_records)
         self._timers = Slice(slice_s, max_batch_records)
         self._on_change = on_change
+        self._past_is_read = past_is_read
         self._wake = asyncio.Event()
         self._positioned = asyncio.Event()
         self._closing = asyncio.Event()
@@ -198,6 +202,10 @@ class Task:
         self._wake.set()
         self._positioned.set()
 
+    def wake(self) -> None:
+        """Something has changed outside."""
+        self._wake.set()
+
     # -- the task ------------------------------------------------------------------------------
 
     async def run(self) -> None:
@@ -210,7 +218,7 @@ class Task:
         self._on_change()
         try:
             while not self._closing.is_set():
-                if not self.live and self._caught_up():
+                if not self.live and self._caught_up() and self._past_is_read():
                     await self._go_live()
                 fired = await self._fire_if_due()
                 folded = await self._fold_what_waits()
@@ -341,6 +349,8 @@ class Tasks:
         self._running: list[asyncio.Task[None]] = []
         #: The tasks of the present assignment exist (there may be none).
         self.opened = False
+        self._past: Past | None = None
+        self._watching: asyncio.Task[None] | None = None
         #: Totals of tasks that are gone.
         self.past = Totals()
 
@@ -357,8 +367,32 @@ class Tasks:
         except Exception as error:  # noqa: BLE001 (recovery from the changelog is the only repair)
             self._app.crash_soon(error)
 
+    def watch(self, past: Past) -> None:
+        """Nobody becomes live before this past is read."""
+        if self._watching is not None:
+            self._watching.cancel()
+        self._past = past
+        self._watching = asyncio.create_task(self._watch(past), name="past")
+
+    async def _watch(self, past: Past) -> None:
+        try:
+            await past.watch()
+        except Exception as error:  # noqa: BLE001 (as for any other request to the broker)
+            self._app.crash_soon(error)
+
+    @property
+    def past_is_read(self) -> bool:
+        return self._past is not None and self._past.read
+
+    def wake(self) -> None:
+        for task in self._tasks.values():
+            task.wake()
+
     async def close(self, *, for_good: bool = False) -> None:
         self.opened = False
+        if self._watching is not None:
+            self._watching.cancel()
+        self._past = self._watching = None
         for task in self._tasks.values():
             task.close(for_good=for_good)
         if self._running:

@@ -18,6 +18,7 @@ from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage
 
 from streams.errors import WorkerError
+from streams.past import Past
 from streams.transport.batch import Batch, Poll
 
 
@@ -206,6 +207,19 @@ class BatchConsumer(driver.Consumer):
         self._expected = starts
         if fresh:
             self.app.tasks.positioned(starts, ends)
+            self.app.tasks.watch(self._past())
+
+    def _past(self) -> Past:
+        """What there is on all partitions of all sources, whoever reads them."""
+        app = self.app
+        inputs = [TP(t, p) for t in app.sources for p in range(app.table.partitions)]
+        inbox = [tp for tp in inputs if tp.topic == app.inbox]
+
+        async def ends(tps: list[TP]) -> Mapping[TP, int]:
+            found: Mapping[TP, int] = await self.highwaters(*tps)
+            return found
+
+        return Past(inputs, inbox, self._thread.committed, ends, app.tasks.wake)
 
     def _start(self, tp: TP, committed: int | None, earliest: int, end: int) -> int:
         if committed is None:

@@ -21,7 +21,7 @@ from tests.world import decided
 
 INPUTS = ("engagement", "lead", "deal")
 #: Parts of a row that do not follow from facts alone, but from how often and in what order they were told.
-TOLD = ("sequences", "version", "sent", "residue", "spoken", "epoch", "waiting")
+TOLD = ("sequences", "version", "sent", "residue", "spoken", "epoch", "waiting", "digests")
 
 
 class Oracle(NamedTuple):

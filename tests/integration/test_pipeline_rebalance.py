@@ -20,7 +20,7 @@ def test_workers_that_join_and_leave_amid_traffic_change_nothing(
 ) -> None:
     """Promise: partitions move between live workers without loss, repetition or a crash, poison records included; and
     SIGTERM ends a busy worker with exit code 0 within 5 s, and its probe says so in time."""
-    records = simulated(5, 6_000)
+    records = simulated(5, 12_000)
     clock = f"fixed:{iso((records[-1].at_ms or 0) + 3_600_000)}"
     with Pipeline(kafka.bootstrap, prefix, tmp_path, 4, clock=clock) as pipeline:
         pipeline.create("CreateTime")
