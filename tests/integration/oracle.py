@@ -23,6 +23,10 @@ INPUTS = ("engagement", "lead", "deal")
 #: Parts of a row that do not follow from facts alone, but from how often and in what order they were told.
 TOLD = ("sequences", "version", "sent", "residue", "spoken", "epoch", "waiting", "digests")
 
+#: Figures of clocks, which start when a call is said: who reads a week in seconds says some of them on what had come
+#: from other partitions by then.
+TIMED = frozenset(("delay", "speed_to_lead", "sla_compliance"))
+
 
 class Oracle(NamedTuple):
     driver: Driver
@@ -126,7 +130,9 @@ def compare_said(found: Mapping[str, Row], heard: Subscriber) -> int:
         said, decisions = held.pop(key[2:], {}), decided(key, row.head)
         assert decisions.keys() <= said.keys(), key
         pinned = tuple(m.id for m in row.minted if m.pinned)
-        extra = [id_ for id_ in said.keys() - decisions.keys() if not id_.startswith(pinned or "-")]
+        # An alias's last word on each topic says whose it is now.
+        closing = (f"{key[2:]}/merged_into/{row.closed[2:]}/",) if row.closed else ()
+        extra = [id_ for id_ in said.keys() - decisions.keys() if not id_.startswith((*pinned, *closing))]
         assert extra == [], key
         for id_, content in decisions.items():
             assert said[id_]["occurred_at"] == content[0], id_
@@ -148,11 +154,16 @@ def prove(pipeline: Pipeline, outputs: int) -> None:
     """
     oracle = folded(pipeline)
     rows = pipeline.rows()
-    assert compare_rows(rows, oracle) <= len(rows) / 50
+    other_clocks = compare_rows(rows, oracle)
+    assert other_clocks <= len(rows) / 50
     heard = pipeline.heard()
     assert heard.repeated == 0, "something was said twice"
     assert compare_said(rows, heard) > outputs
-    assert pipeline.figures() == oracle.figures()
+    timed = TIMED if other_clocks else frozenset()
+    found, wanted = (
+        [f for f in figures if f["figure"] not in timed] for figures in (pipeline.figures(), oracle.figures())
+    )
+    assert found == wanted
     letters = pipeline.letters()
     found = {letter.place: letter.code for letter in letters}
     assert len(found) == len(letters), "one dead letter for each bad record"
