@@ -2,7 +2,8 @@
 
 A `Reference` is an immutable snapshot; `apply` makes the next one. It is a function of the set of
 facts alone, so every worker that has read the topic holds the same, whatever order it came in:
-of two facts about the same thing the later (occurred_at, recorded_at) stands.
+of two facts about the same thing the later (occurred_at, recorded_at) stands. Only of a definition's publications and
+approvals the one recorded first does (`processors.agreement`).
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import json
 import re
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from fractions import Fraction
 from typing import Any
@@ -19,9 +20,10 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from processors import money, winmodel
+from processors.agreement import Approval, Standing, agreed, standings
 from processors.days import day_number, zone_days
 from processors.definition.load import load
-from processors.definition.model import Definition
+from processors.definition.model import Definition, Signature
 from processors.definition.reader import DefinitionError
 from processors.winmodel import Model
 from schemas.envelope import Envelope
@@ -30,6 +32,7 @@ from schemas.envelope import Envelope
 TYPES = frozenset(
     (
         "definition_published",
+        "definition_approved",
         "fx_rate_set",
         "owner_changed",
         "campaign_renamed",
@@ -38,6 +41,8 @@ TYPES = frozenset(
         "address_suppressed",
     )
 )
+#: What was agreed stays as it was agreed: the first word stands.
+_FIRST_STANDS = frozenset(("definition_published", "definition_approved"))
 #: Place in the order of a source that nobody has ranked: four lie below it, three above.
 _UNRANKED, _TOP = 3, 7
 #: Days for which a rate is good enough for an estimate.
@@ -92,7 +97,9 @@ class Reference:
         without it from ``base``.
     """
 
-    __slots__ = ("_by_name", "_facts", "_history", "_models", "base", "defaults", "definitions", "problems")
+    __slots__ = (
+        "_by_name", "_facts", "_history", "_models", "_versions", "base", "defaults", "definitions", "problems",
+    )  # fmt: skip
 
     def __init__(self, base: Definition | None = None, defaults: Definition | None = None) -> None:
         self._become(base, defaults or base, {family: {} for family in TYPES})
@@ -103,6 +110,7 @@ class Reference:
         found = cls(min(definitions, key=lambda d: d.effective_at) if definitions else None)
         found.definitions = tuple(sorted(definitions, key=_when))
         found._by_name = {(d.name, d.version): d for d in definitions}
+        found._versions = tuple((d, ()) for d in definitions if d is not found.base)
         return found
 
     def _become(
@@ -111,11 +119,18 @@ class Reference:
         self.base = base
         self.defaults = defaults
         self._facts = facts
-        known = facts["definition_published"].values()
-        published: list[Definition] = [f.value for f in known if f.value is not None]
+        approvals: dict[tuple[str, int], list[Approval]] = {}
+        for fact in facts["definition_approved"].values():
+            if fact.value is not None:  # `agreed` takes the first of each team
+                approvals.setdefault((fact.value.name, fact.value.version), []).append(fact.value)
+        publications = facts["definition_published"]
+        known = [f.value for key, f in publications.items() if len(key) == 2 and f.value is not None]
+        self._versions = tuple(agreed(d, approvals.get((d.name, d.version), ())) for d in known)
+        published = [d for d, missing in self._versions if not missing]
         #: In the order in which they come into force; an older version never follows a newer one of its name.
         self.definitions: tuple[Definition, ...] = _timeline(([base] if base is not None else []) + published)
-        self._by_name = {(d.name, d.version): d for d in ([base] if base is not None else []) + published}
+        versions = [d for d, _ in self._versions]
+        self._by_name = {(d.name, d.version): d for d in ([base] if base is not None else []) + versions}
         history: dict[str, list[tuple[int, Owner]]] = {}
         for (name, since), fact in sorted(facts["owner_changed"].items()):
             history.setdefault(name, []).append((since, fact.value))
@@ -124,7 +139,15 @@ class Reference:
         self._models: list[WinModel] = sorted(models, key=lambda m: (m.since, m.as_of))
         #: What could not be used, for people and for the alert.
         self.problems: tuple[str, ...] = tuple(
-            sorted(f.problem for family in facts.values() for f in family.values() if f.problem)
+            sorted(
+                [
+                    f.problem
+                    for family in facts.values()
+                    for key, f in family.items()
+                    if f.problem and not _mended(publications, key, f)
+                ]
+                + _published_again(publications)
+            )
         )
 
     def definition_at(self, ms: int) -> Definition:
@@ -142,6 +165,12 @@ class Reference:
     def definition(self, name: str, version: int) -> Definition | None:
         """A definition by name and version, in force or not."""
         return self._by_name.get((name, version))
+
+    def standings(self, now: int) -> tuple[Standing, ...]:
+        """Where every version stands at an instant, in the order of publication; the base, which nobody published,
+        comes first."""
+        base = [(self.base, ())] if self.base is not None and self.base in self.definitions[:1] else []
+        return standings([*base, *self._versions], self.definitions, now)
 
     def owner(self, owner: str, ms: int) -> Owner | None:
         """What is known of an owner at an instant. Before the first word of them, that word holds:
@@ -236,25 +265,48 @@ def apply(
     for n, e in enumerate(envelopes):
         if e.type not in TYPES:
             continue
+        recorded = recorded_at[n] if recorded_at is not None else e.observed_at or 0
+        seq, canonical = e.source_seq or 0, json.dumps(e.payload, sort_keys=True, default=str)
+        key, value, problem = _read(e, reference.defaults, canonical, max(recorded, e.occurred_at))
+        first = e.type in _FIRST_STANDS
         order = (
-            e.occurred_at,
-            recorded_at[n] if recorded_at is not None else e.observed_at or 0,
-            e.source_seq or 0,
-            json.dumps(e.payload, sort_keys=True, default=str),
+            (recorded, e.occurred_at, seq, canonical) if first else (e.occurred_at, recorded, seq, canonical)
         )
-        key, value, problem = _read(e, reference.defaults, order[3])
         if e.type not in fresh:
             fresh.add(e.type)
             facts[e.type] = dict(facts[e.type])
         family = facts[e.type]
         known = family.get(key)
-        if known is None or order > known.order:
-            family[key] = _Fact(order, value, problem)
+        made = _Fact(order, value, problem)
+        if known is None:
+            family[key] = made
+        elif (order < known.order) if first else (order > known.order):
+            family[key] = made
+            if first:
+                family[(*key, *known.order)] = known
+        elif first:
+            family[(*key, *order)] = made
     if not fresh:
         return reference
     after = Reference.__new__(Reference)
     after._become(reference.base, reference.defaults, facts)
     return after
+
+
+def _mended(publications: Mapping[_Key, _Fact], key: _Key, broken: _Fact) -> bool:
+    """A version that could not be used, and was published again in words that can."""
+    usable = publications.get(key[:2]) if len(key) == 4 else None
+    return usable is not None and usable.value is not None and usable.order > broken.order
+
+
+def _published_again(known: Mapping[_Key, _Fact]) -> list[str]:
+    """Versions that were published twice with different words: the second ones count for nothing."""
+    return [
+        f"definition_published at {_moment(fact.value.published_at)}: {fact.value.name}@{fact.value.version} was "
+        "published before with another text, which stands; publish this one under a higher version"
+        for key, fact in known.items()
+        if len(key) > 2 and fact.value is not None and fact.value.text != known[key[:2]].value.text
+    ]
 
 
 def _when(d: Definition) -> tuple[int, int, str, int]:
@@ -271,10 +323,18 @@ def _timeline(definitions: Iterable[Definition]) -> tuple[Definition, ...]:
     return tuple(out)
 
 
-def _read(e: Envelope, base: Definition | None, canonical: str) -> tuple[_Key, Any, str]:
-    """(key, value, problem) of a fact; one that cannot be used is about nothing but itself."""
+def _read(e: Envelope, base: Definition | None, canonical: str, known_at: int) -> tuple[_Key, Any, str]:
+    """(key, value, problem) of a fact; one that cannot be used is about nothing but itself.
+
+    :param known_at: when anybody could first know of it, epoch ms.
+    """
     try:
-        key, value, problem = _READERS[e.type](e, base)
+        if e.type == "definition_published":
+            key, value, problem = _definition(e, base, known_at, canonical)
+        elif e.type == "definition_approved":
+            key, value, problem = _approval(e, known_at)
+        else:
+            key, value, problem = _READERS[e.type](e, base)
     except _UnusableError as unusable:
         return (e.occurred_at, canonical), None, f"{e.type} at {_moment(e.occurred_at)}: {unusable}"
     return key, value, f"{e.type} at {_moment(e.occurred_at)}: {problem}" if problem else ""
@@ -304,29 +364,48 @@ def _instant(value: Any, field: str) -> int | None:
     return round(moment.timestamp()) * 1000
 
 
-def _definition(e: Envelope, base: Definition | None) -> tuple[_Key, Any, str]:
+def _definition(e: Envelope, base: Definition | None, known_at: int, canonical: str) -> tuple[_Key, Any, str]:
     text = e.payload.get("toml") or e.payload.get("text")
     if not isinstance(text, str):
         raise _UnusableError("toml must be the text of the definition")
     name, version = e.payload.get("name"), e.payload.get("version")
     effective_at = _instant(e.payload.get("effective_at"), "effective_at")
     try:
-        d = load(
-            text, origin=f"{name or 'definition'}@{version or '?'}", published_at=e.occurred_at, base=base
-        )
+        d = load(text, origin=f"{name or 'definition'}@{version or '?'}", published_at=known_at, base=base)
     except DefinitionError as error:
         problem = "not usable, the one before stays in force: " + " | ".join(error.problems)
-        return (name, version), None, problem
+        return (name, version, e.occurred_at, canonical), None, problem
     if (name is not None and name != d.name) or (version is not None and version != d.version):
         raise _UnusableError(
             f"it is called {name}@{version} outside and {d.name}@{d.version} inside; publish it anew"
         )
+    signed = e.payload.get("signed_by")
     d = replace(
         d,
-        effective_at=max(effective_at or d.effective_at, e.occurred_at),
+        effective_at=max(effective_at or d.effective_at, known_at),
         sweep=d.sweep or e.payload.get("sweep") is True,
+        signatures=tuple(
+            Signature(team=team, at=known_at, by=e.actor_id or "")
+            for team in (signed if isinstance(signed, list | tuple) else ())
+            if isinstance(team, str)
+        ),
+        unsigned=e.payload.get("unsigned") is True,
     )
     return (d.name, d.version), d, ""
+
+
+def _approval(e: Envelope, known_at: int) -> tuple[_Key, Any, str]:
+    name, team, by = _text(e, "name"), _text(e, "team"), _text(e, "by")
+    version, text = e.payload.get("version"), e.payload.get("digest")
+    if isinstance(version, bool) or not isinstance(version, int):
+        raise _UnusableError(f"version is {version!r}; write the whole number of the definition's version")
+    made = Approval(
+        name=name,
+        version=version,
+        signature=Signature(team=team, at=known_at, by=by),
+        digest=text if isinstance(text, str) else "",
+    )
+    return (name, version, team, made.digest), made, ""
 
 
 def _rate(e: Envelope, _: Definition | None) -> tuple[_Key, Any, str]:
@@ -402,7 +481,6 @@ def _win_model(e: Envelope, _: Definition | None) -> tuple[_Key, Any, str]:
 
 
 _READERS: dict[str, Callable[[Envelope, Definition | None], tuple[_Key, Any, str]]] = {
-    "definition_published": _definition,
     "fx_rate_set": _rate,
     "owner_changed": _owner,
     "campaign_renamed": _campaign,

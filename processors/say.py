@@ -379,7 +379,8 @@ def handoff_record(
         "late": bool(h.flags & LATE),
         "returned": bool(h.returned),
         "silent": bool(h.flags & SILENT),
-        "flags": [name for bit, name in FLAGS.items() if h.flags & bit],
+        "flags": [name for bit, name in FLAGS.items() if h.flags & bit]
+        + ["unsigned definition"] * scope.definitions[h.definition].source.unsigned,
         "context": context.of(row, j, h, now, scope)
         if kind in ("made", "context_updated", "historical") and not h.flags & FORGOTTEN
         else None,

@@ -253,7 +253,7 @@ def compare(a: Definition, b: Definition) -> list[str]:
     nested = {
         "name", "version", "effective_at", "published_at", "text", "sweep", "engagement_cap", "stages", "policy",
         "segments", "fit", "engagement", "intent", "disqualifiers", "thresholds", "sla", "calendars", "reasons",
-        "routing", "channels", "attribution", "budgets",
+        "routing", "channels", "attribution", "budgets", "signatures", "unsigned",
     }  # fmt: skip
     out += [f"General: {change}." for change in _changes(a, b, nested)]
     return out or [NO_DIFFERENCE]

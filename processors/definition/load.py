@@ -80,9 +80,9 @@ FALLBACK = Definition(
 )
 
 #: Keys of the document's top, which people write under a [section] by mistake.
-_TOP = frozenset(Definition.__struct_fields__) - {"published_at", "text", "margin_per_mille"} | {
-    "margin_percent"
-}
+_TOP = frozenset(Definition.__struct_fields__) - {
+    "published_at", "text", "margin_per_mille", "signatures", "unsigned",
+} | {"margin_percent"}  # fmt: skip
 _POSITION = re.compile(r"\s*\(at (?:line (\d+), column \d+|end of document)\)")
 _Rules = TypeVar("_Rules")
 

@@ -175,6 +175,14 @@ class Policy(Struct, frozen=True, kw_only=True):
     sweep_over_ms: int = 40 * HOUR  # business time over which a sweep is spread
 
 
+class Signature(Struct, frozen=True, kw_only=True):
+    """A team's approval of a publication: who said so (an id, "" where unknown), and when (epoch ms)."""
+
+    team: str
+    at: int
+    by: str = ""
+
+
 class Definition(Struct, frozen=True, kw_only=True):
     name: str
     version: int
@@ -209,3 +217,5 @@ class Definition(Struct, frozen=True, kw_only=True):
     approvals: tuple[str, ...] = ("marketing", "sales")  # teams that sign a publication
     sweep: bool = False
     text: str = ""  # the TOML that it was read from
+    signatures: tuple[Signature, ...] = ()  # of its publication
+    unsigned: bool = False  # published without the teams' approval

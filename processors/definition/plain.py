@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from processors.calendar import MINUTE, Calendar
 from processors.days import iso, zone_days
 from processors.definition.calendars import WEEKDAYS
-from processors.definition.model import DAY, HOUR, Condition, Definition, Reason, SlaPolicy
+from processors.definition.model import DAY, HOUR, Condition, Definition, Reason, Signature, SlaPolicy
 from processors.definition.sections import plain as points
 
 _MODELS = {
@@ -278,5 +278,14 @@ def plain(definition: Definition) -> str:
         ]
     lines += _qualified(d) + _counts(d) + _handoff(d) + _measured(d)
     lines += ["## Agreed", ""]
-    lines += _table(("team", "name", "date", "signature"), ((team, "", "", "") for team in d.approvals))
+    if d.unsigned:
+        lines += ["**Unsigned**: it was published without the approval of the teams.", ""]
+    signed = {s.team: s for s in d.signatures}
+    rows = ((team, *_signature(signed.get(team), d.time_zone)) for team in d.approvals)
+    lines += _table(("team", "name", "date", "signature"), rows)
     return "\n".join(lines).rstrip() + "\n"
+
+
+def _signature(given: Signature | None, zone: str) -> tuple[str, str, str]:
+    """Name, date and signature; empty to be filled in by hand."""
+    return ("", "", "") if given is None else (given.by, moment(given.at, zone), "approved")

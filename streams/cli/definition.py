@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
+from processors.agreement import Standing, digest
 from processors.definition.compare import compare
 from processors.definition.load import DEFAULT_NAME, DefinitionError, load
 from processors.definition.model import Definition
 from processors.definition.plain import plain
+from processors.reference import Reference
+from streams import state_reader
 from streams.cli.console import (
     AsJson,
     DataError,
@@ -20,20 +24,21 @@ from streams.cli.console import (
     instant,
     instant_ms,
     print_json,
+    print_table,
     read_text,
     say,
     settings_of,
 )
 from streams.cli.events import checked_event, message, prepare_codec
-from streams.cli.reference import latest_reference
-from streams.clock import WallClock
+from streams.clock import clock_of
 from streams.kafka_tools import Publisher
 from streams.settings import Settings
 
 commands = typer.Typer(
-    help="Check, show, compare and publish the definition of the process.", no_args_is_help=True
+    help="Check, show, compare, publish and approve the definition of the process.", no_args_is_help=True
 )
 DEFAULT = "default"  # what a user calls the packaged definition
+_VERSION = re.compile(r"(.+)@(\d+)")
 
 _File = Annotated[
     str, typer.Argument(metavar="FILE", help="A definition (TOML), or `default` for the packaged one.")
@@ -59,30 +64,44 @@ def check(
 @commands.command()
 def show(
     context: typer.Context,
-    file: Annotated[
-        str | None, typer.Argument(metavar="[FILE]", help="A definition; left out: the one of the settings.")
+    what: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[FILE|NAME@VERSION]",
+            help="A definition, or a published version; left out: the one of the settings.",
+        ),
     ] = None,
     toml: Annotated[bool, typer.Option("--toml", help="Its TOML instead of plain language.")] = False,
 ) -> None:
     """Print a definition in plain language, as both teams read and sign it.
 
-    Example: [bold]leadstream definition show default --toml > ours.toml[/bold]
+    Example: [bold]leadstream definition show ours@2[/bold]
     """
-    found = read_definition(file) if file is not None else configured(settings_of(context))
+    settings = settings_of(context)
+    if what is None:
+        found = configured(settings)
+    elif (named := _named(what)) is not None:
+        stands = _standing(settings, _published(settings), *named)
+        found = stands.definition
+        if not toml:
+            typer.echo(f"**{_state(stands)}**\n")
+    else:
+        found = read_definition(what)
     typer.echo((found.text if toml else plain(found)).rstrip())
 
 
 @commands.command()
 def diff(
-    old: Annotated[str, typer.Argument(metavar="A", help="A definition (TOML), or `default`.")],
+    context: typer.Context,
+    old: Annotated[str, typer.Argument(metavar="A", help="A definition (TOML), NAME@VERSION or `default`.")],
     new: Annotated[str, typer.Argument(metavar="B", help="Another one.")],
     as_json: AsJson = False,
 ) -> None:
     """Say what differs between two definitions, in plain language.
 
-    Example: [bold]leadstream definition diff default ours.toml[/bold]
+    Example: [bold]leadstream definition diff ours@1 ours.toml[/bold]
     """
-    changes = compare(read_definition(old), read_definition(new))
+    changes = compare(_any(context, old), _any(context, new))
     if as_json:
         print_json(changes)
         return
@@ -90,15 +109,31 @@ def diff(
         typer.echo(change)
 
 
+@commands.command("list")
+def list_(context: typer.Context, as_json: AsJson = False) -> None:
+    """List every version: what was published when, who approved it, and from when it holds.
+
+    Example: [bold]leadstream definition list[/bold]
+    """
+    settings = settings_of(context)
+    found = _published(settings).standings(clock_of(settings).now_ms())
+    if as_json:
+        print_json([_described(each) for each in found])
+        return
+    columns = ("definition", "state", "published", "in force from", "approved by", "sweep")
+    print_table(columns, map(_cells, found))
+
+
 @commands.command()
 def publish(
     context: typer.Context,
     file: _File,
     signed_by: Annotated[
-        list[str] | None, typer.Option("--signed-by", help="A team that agreed; once per team.")
+        list[str] | None,
+        typer.Option("--signed-by", help="A team that has approved already; once per team."),
     ] = None,
     unsigned: Annotated[
-        bool, typer.Option("--unsigned", help="Publish without the teams' approval.")
+        bool, typer.Option("--unsigned", help="In force without the teams' approval; it is shown so.")
     ] = False,
     effective_at: Annotated[
         str | None,
@@ -106,16 +141,24 @@ def publish(
             "--effective-at", help="In force from this instant (ISO with zone); left out: from now."
         ),
     ] = None,
+    sweep: Annotated[
+        bool,
+        typer.Option(
+            "--sweep", help="Look at every lead anew, spread over business hours, not only at events."
+        ),
+    ] = False,
+    by: Annotated[str, typer.Option("--by", help="Id of who publishes, not an e-mail address.")] = "",
 ) -> None:
-    """Publish a definition to all workers. Needs the approval of each team that it names.
+    """Publish a definition to all workers. It takes effect once each team that it names has approved.
 
-    Example: [bold]leadstream definition publish ours.toml --signed-by marketing --signed-by sales[/bold]
+    Example: [bold]leadstream definition publish ours.toml --signed-by marketing --effective-at 2026-12-01T00:00:00Z[/bold]
     """
     settings = settings_of(context)
     prepare_codec(settings)
     found = read_definition(file)
-    _approved(found, set(signed_by or ()), unsigned)
-    now = WallClock().now_ms()
+    signed = sorted(set(signed_by or ()))
+    _known_teams(found, signed)
+    now = clock_of(settings).now_ms()
     effective = max(found.effective_at, now)
     if effective_at is not None:
         effective = instant_ms(effective_at, "--effective-at")
@@ -124,27 +167,54 @@ def publish(
                 f"--effective-at {effective_at} is in the past: a definition judges nobody backwards; "
                 f"leave it out to begin now"
             )
-    _newer(settings, found)
-    event = {
-        "type": "definition_published",
-        "occurred_at": now,
-        "source_system": "leadstream-cli",
-        "payload": {
-            "toml": found.text,
-            "name": found.name,
-            "version": found.version,
-            "effective_at": effective,
-            "signed_by": sorted(signed_by or ()),
-            "sweep": found.sweep,
-            "unsigned": unsigned,
-        },
+    _newer(_published(settings), found)
+    payload = {
+        "toml": found.text,
+        "name": found.name,
+        "version": found.version,
+        "effective_at": effective,
+        "signed_by": signed,
+        "sweep": sweep or found.sweep,
+        "unsigned": unsigned,
     }
-    line = checked_event(event, file)
-    if line.envelope is None:
-        raise DataError(f"{file}: {line.problem}")
-    with Publisher(settings) as publisher:
-        publisher.send(message(settings, event, line.envelope, "avro"))
-    say(f"{found.name}@{found.version} is published, in force from {instant(effective)}")
+    _send(settings, "definition_published", payload, now, _id(by) if by else "")
+    _tell(settings, found.name, found.version)
+
+
+@commands.command()
+def approve(
+    context: typer.Context,
+    version: Annotated[str, typer.Argument(metavar="NAME@VERSION", help="The published version.")],
+    team: Annotated[str, typer.Option("--team", help="The team that approves, as the definition names it.")],
+    by: Annotated[str, typer.Option("--by", help="Id of who says so for the team, not an e-mail address.")],
+) -> None:
+    """Approve a published definition for a team. With the last team's approval it takes effect.
+
+    Example: [bold]leadstream definition approve ours@2 --team sales --by owner-1[/bold]
+    """
+    named = _named(version)
+    if named is None:
+        raise UserError(
+            f"{version}: write NAME@VERSION as `leadstream definition list` shows it, e.g. ours@2"
+        )
+    settings = settings_of(context)
+    prepare_codec(settings)
+    stands = _standing(settings, _published(settings), *named)
+    found = stands.definition
+    _known_teams(found, [team], "--team")
+    if not stands.missing:
+        raise UserError(f"{version} waits for nobody's approval: {_state(stands)}")
+    if team not in stands.missing:
+        raise UserError(f"{team} has approved {version} already; it waits for {', '.join(stands.missing)}")
+    payload = {
+        "name": found.name,
+        "version": found.version,
+        "team": team,
+        "by": _id(by),
+        "digest": digest(found.text),
+    }
+    _send(settings, "definition_approved", payload, clock_of(settings).now_ms(), _id(by))
+    _tell(settings, found.name, found.version)
 
 
 @cache
@@ -178,30 +248,118 @@ def _default_text() -> str:
     return files("processors.definition").joinpath(DEFAULT_NAME).read_text(encoding="utf-8")
 
 
-def _approved(found: Definition, signed: set[str], unsigned: bool) -> None:
-    unknown = sorted(signed - set(found.approvals))
+def _named(what: str) -> tuple[str, int] | None:
+    """Name and version, if that is what a person means; a file of that name comes first."""
+    match = _VERSION.fullmatch(what)
+    return None if match is None or Path(what).exists() else (match[1], int(match[2]))
+
+
+def _any(context: typer.Context, what: str) -> Definition:
+    named = _named(what)
+    if named is None:
+        return read_definition(what)
+    settings = settings_of(context)
+    return _standing(settings, _published(settings), *named).definition
+
+
+def _published(settings: Settings) -> Reference:
+    """What the reference topic says now, as a worker would read it."""
+    return state_reader.topology(settings).reference
+
+
+def _standing(settings: Settings, reference: Reference, name: str, version: int) -> Standing:
+    """:raises UserError: there is no such version."""
+    known = reference.standings(clock_of(settings).now_ms())
+    for each in reversed(known):
+        if (each.definition.name, each.definition.version) == (name, version):
+            return each
+    there_are = ", ".join(f"{each.definition.name}@{each.definition.version}" for each in known)
+    raise UserError(f"no definition {name}@{version} was published; there are {there_are}")
+
+
+def _state(stands: Standing) -> str:
+    d = stands.definition
+    called = f"{d.name}@{d.version} is "
+    if stands.missing:
+        options = " and ".join(
+            f"`leadstream definition approve {d.name}@{d.version} --team {team} --by ID`"
+            for team in stands.missing
+        )
+        return f"{called}proposed: it takes effect once {', '.join(stands.missing)} approved, by {options}"
+    unsigned = ", unsigned" if d.unsigned else ""
+    if stands.state == "overtaken":
+        return f"{called}overtaken{unsigned}: a newer version came into force first"
+    since = f"from {instant(d.effective_at)}" if d.published_at else "from the beginning"
+    return f"{called}{stands.state}{unsigned}, {since}"
+
+
+def _tell(settings: Settings, name: str, version: int) -> None:
+    say(_state(_standing(settings, _published(settings), name, version)))
+
+
+def _described(stands: Standing) -> dict[str, Any]:
+    d = stands.definition
+    return {
+        "name": d.name,
+        "version": d.version,
+        "state": stands.state,
+        "published_at": d.published_at or None,
+        "effective_at": None if stands.missing else d.effective_at,
+        "approvals": [{"team": s.team, "by": s.by, "at": s.at} for s in d.signatures],
+        "missing": list(stands.missing),
+        "unsigned": d.unsigned,
+        "sweep": d.sweep,
+    }
+
+
+def _cells(stands: Standing) -> tuple[str, ...]:
+    d = stands.definition
+    approved = [f"{s.team} ({s.by})" if s.by else s.team for s in d.signatures]
+    waits = [f"waits for {', '.join(stands.missing)}"] if stands.missing else []
+    return (
+        f"{d.name}@{d.version}",
+        stands.state + (", unsigned" if d.unsigned else ""),
+        instant(d.published_at) if d.published_at else "(from the settings)",
+        "" if stands.missing else instant(d.effective_at) if d.published_at else "the beginning",
+        "; ".join(approved + waits),
+        "yes" if d.sweep else "",
+    )
+
+
+def _id(text: str) -> str:
+    if not text.strip() or "@" in text:
+        raise UserError(f"--by {text!r}: write an id such as owner-1, not an e-mail address")
+    return text.strip()
+
+
+def _known_teams(found: Definition, teams: list[str], option: str = "--signed-by") -> None:
+    unknown = sorted(set(teams) - set(found.approvals))
     if unknown:
         raise UserError(
-            f"--signed-by {', '.join(unknown)}: {found.name} asks for the approval of "
-            f"{', '.join(found.approvals)}; correct the name, or `approvals` in the definition"
+            f"{option} {', '.join(unknown)}: {found.name} asks for the approval of "
+            f"{', '.join(found.approvals) or 'nobody'}; correct the name, or `approvals` in the definition"
         )
-    missing = [team for team in found.approvals if team not in signed]
-    if missing and not unsigned:
-        options = " ".join(f"--signed-by {team}" for team in missing)
+
+
+def _newer(reference: Reference, found: Definition) -> None:
+    """A version says one thing for ever: each publication needs a number of its own."""
+    taken = [each.definition for each in reference.standings(0) if each.definition.published_at]
+    newest = max((d.version for d in taken if d.name == found.name), default=0)
+    if found.version <= newest:
         raise UserError(
-            f"{found.name}@{found.version} has no approval of {', '.join(missing)}; let them read "
-            f"`leadstream definition show` and add {options}, or publish it --unsigned"
+            f"{found.name}@{newest} is published already, so there can be no {found.name}@{found.version} any more; "
+            f"give it a higher version than any before"
         )
 
 
-def _newer(settings: Settings, found: Definition) -> None:
-    """A version says one thing for ever: the same number again must be the same text."""
-    for entry in latest_reference(settings).values():
-        payload = entry.get("payload", {})
-        if entry.get("type") != "definition_published" or payload.get("name") != found.name:
-            continue
-        if int(payload["version"]) >= found.version and payload["toml"] != found.text:
-            raise UserError(
-                f"{found.name}@{payload['version']} is published already and differs from this "
-                f"{found.name}@{found.version}; give it a higher version than any before"
-            )
+def _send(settings: Settings, type_: str, payload: dict[str, Any], now: int, by: str) -> None:
+    event: dict[str, Any] = {
+        "type": type_, "occurred_at": now, "source_system": "leadstream-cli", "payload": payload,
+    }  # fmt: skip
+    if by:
+        event["actor"] = {"type": "human", "id": by}
+    line = checked_event(event, type_)
+    if line.envelope is None:
+        raise DataError(line.problem)
+    with Publisher(settings) as publisher:
+        publisher.send(message(settings, event, line.envelope, "avro"))

@@ -27,6 +27,7 @@ _DEFAULT_NAMES = Topics()
 #: What identifies a reference entry; a later one with the same key replaces it when the topic is compacted.
 _NATURAL_KEYS: Mapping[str, tuple[str, ...]] = {
     "definition_published": ("name", "version"),
+    "definition_approved": ("name", "version", "team"),
     "fx_rate_set": ("base", "quote", "date"),
     "owner_changed": ("owner",),
     "campaign_renamed": ("old",),
@@ -34,6 +35,8 @@ _NATURAL_KEYS: Mapping[str, tuple[str, ...]] = {
     "source_priority_set": ("source_system",),
     "address_suppressed": ("address_hash",),
 }
+#: Of these the first word about a version or a team stands, so compaction must not put a later one in its place.
+_KEPT = frozenset(("definition_published", "definition_approved"))
 #: What market events are about, in the order of preference; order among them matters only within one.
 _MARKET_KEYS = ("channel", "team", "network", "owner", "supersedes")
 
@@ -122,6 +125,8 @@ def key_of(envelope: Envelope) -> str:
     field = _field(envelope.type)
     if field == "reference":
         parts = [str(payload.get(name, "")) for name in _NATURAL_KEYS.get(envelope.type, ())]
+        if envelope.type in _KEPT:
+            parts.append(str(envelope.occurred_at))
         return ":".join([envelope.type, *parts])
     if field == "market":
         named = (payload.get(name) for name in _MARKET_KEYS)

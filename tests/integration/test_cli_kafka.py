@@ -324,14 +324,58 @@ def test_reference_data_are_set_and_the_latest_shown(cli: Cli, tmp_path: Path) -
 
 def test_a_definition_is_published_once_per_version(cli: Cli, tmp_path: Path) -> None:
     sign = ("--signed-by", "marketing", "--signed-by", "sales")
-    assert "default@1 is published" in cli("definition", "publish", "default", *sign).stderr
+    assert "default@1 is in force" in cli("definition", "publish", "default", *sign).stderr
     text = cli("definition", "show", "default", "--toml").stdout
     (tmp_path / "ours.toml").write_text(text + "\n# changed\n")
     assert "give it a higher version" in cli("definition", "publish", "ours.toml", *sign, code=2).stderr
     (one,) = json.loads(cli("reference", "show", "--json").stdout)
-    assert one["key"] == "definition_published:default:1"
+    assert one["key"] == f"definition_published:default:1:{one['occurred_at']}"
     assert one["payload"]["signed_by"] == ["marketing", "sales"]
     assert one["payload"]["effective_at"] == one["occurred_at"]
+
+
+def test_a_proposal_takes_effect_with_the_last_teams_approval(cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "ours.toml").write_text('name = "ours"\nversion = 1\n[thresholds]\nup = 35\n')
+    approve = ("definition", "approve", "ours@1")
+    assert "no definition ours@1 was published; there are default@1" in (
+        cli(*approve, "--team", "sales", "--by", "owner-1", code=2).stderr
+    )
+    told = cli("definition", "publish", "ours.toml", "--sweep", "--by", "owner-9").stderr
+    assert "ours@1 is proposed: it takes effect once marketing, sales approved" in told
+    assert (
+        "kitchen: ours asks for the approval"
+        in cli(*approve, "--team", "kitchen", "--by", "x", code=2).stderr
+    )
+    assert "not an e-mail address" in cli(*approve, "--team", "sales", "--by", "a@example.org", code=2).stderr
+    assert (
+        "it takes effect once marketing approved"
+        in cli(*approve, "--team", "sales", "--by", "owner-1").stderr
+    )
+    assert "has approved ours@1 already" in cli(*approve, "--team", "sales", "--by", "owner-2", code=2).stderr
+    states = {each["name"]: each["state"] for each in json.loads(cli("definition", "list", "--json").stdout)}
+    assert states == {"default": "in force", "ours": "proposed"}
+    assert "ours@1 is in force, from 2" in cli(*approve, "--team", "marketing", "--by", "owner-3").stderr
+    base, ours = json.loads(cli("definition", "list", "--json").stdout)
+    assert (base["state"], ours["state"], ours["missing"], ours["sweep"]) == (
+        "superseded",
+        "in force",
+        [],
+        True,
+    )
+    assert [(x["team"], x["by"]) for x in ours["approvals"]] == [
+        ("marketing", "owner-3"),
+        ("sales", "owner-1"),
+    ]
+    assert ours["effective_at"] == ours["approvals"][0]["at"] > ours["published_at"]
+    assert "marketing (owner-3); sales (owner-1)" in cli("definition", "list").stdout
+    assert "| sales | owner-1 | 2" in cli("definition", "show", "ours@1").stdout
+    assert "Threshold: up from 40 to 35." in cli("definition", "diff", "default@1", "ours@1").stdout
+    assert "waits for nobody" in cli(*approve, "--team", "sales", "--by", "owner-1", code=2).stderr
+
+    (tmp_path / "ours.toml").write_text('name = "ours"\nversion = 2\n')
+    told = cli("definition", "publish", "ours.toml", "--unsigned").stderr
+    assert "ours@2 is in force, unsigned, from " in told
+    assert "**Unsigned**" in cli("definition", "show", "ours@2").stdout
 
 
 def test_the_doctor_finds_nothing_wrong_with_our_own_publisher(cli: Cli) -> None:

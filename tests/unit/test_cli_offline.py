@@ -234,14 +234,24 @@ def test_a_broken_definition_is_told_line_by_line_and_exits_2(run: Run, tmp_path
     assert "colour" in result.stderr
 
 
-def test_an_unapproved_definition_is_not_published(run: Run) -> None:
-    result = run("definition", "publish", "default", "--signed-by", "marketing")
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("publish", "default", "--signed-by", "kitchen"), "asks for the approval of marketing, sales"),
+        (("publish", "default", "--unsigned", "--effective-at", "2020-01-01T00:00:00Z"), "in the past"),
+        (("publish", "default", "--effective-at", "tomorrow"), "write an ISO instant with its zone"),
+        (("publish", "none.toml"), "none.toml: no such definition"),
+        (("approve", "default", "--team", "sales", "--by", "owner-1"), "default: write NAME@VERSION"),
+        (("approve", "default@x", "--team", "sales", "--by", "owner-1"), "default@x: write NAME@VERSION"),
+    ],
+)
+def test_a_publication_or_approval_that_cannot_be_meant_is_refused_at_once(
+    run: Run, arguments: tuple[str, ...], words: str
+) -> None:
+    result = run("definition", *arguments)
     assert result.exit_code == 2
-    assert "no approval of sales" in result.stderr
-    result = run("definition", "publish", "default", "--signed-by", "kitchen")
-    assert "asks for the approval of marketing, sales" in result.stderr
-    result = run("definition", "publish", "default", "--unsigned", "--effective-at", "2020-01-01T00:00:00Z")
-    assert "in the past" in result.stderr
+    assert result.stderr.startswith("error: ")
+    assert words in result.stderr
 
 
 def test_the_doctor_says_that_the_broker_is_away_and_goes_on_with_the_rest(

@@ -27,7 +27,8 @@ def said(type_: str, at: int, **payload: Any) -> Envelope:
 
 def published(version: int, at: int, *, more: str = "", name: str = "ours", **payload: Any) -> Envelope:
     text = f'name = "{name}"\nversion = {version}\n{more}'
-    return said("definition_published", at, toml=text, name=name, version=version, **payload)
+    given = {"signed_by": ["marketing", "sales"]} | payload
+    return said("definition_published", at, toml=text, name=name, version=version, **given)
 
 
 def owner(name: str, at: int, team: str = "sales", *, active: bool = True, **more: Any) -> Envelope:

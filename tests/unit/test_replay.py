@@ -233,7 +233,13 @@ def test_a_published_definition_holds_from_its_instant() -> None:
         "definition_published",
         MONDAY + DAY,
         "",
-        payload={"name": "strict", "version": 1, "toml": text, "effective_at": MONDAY + DAY, "signed_by": []},
+        payload={
+            "name": "strict",
+            "version": 1,
+            "toml": text,
+            "effective_at": MONDAY + DAY,
+            "unsigned": True,
+        },
     )
     done = fold([*raising(), *raising(MONDAY + 2 * DAY, "lead-2"), published])
     assert stages(done)["known"] == 2
