@@ -41,6 +41,7 @@ _FACTS = (
     "contracted", "churned", "feedback_given",
     # what a deal tells its leads: never on the wire
     "share_opened", "share_amount", "share_won", "share_lost", "share_reopened", "share_gone",
+    "handoff_released", "handoff_dropped",
 )  # fmt: skip
 #: Name of a type to its code in rows. Codes are for ever: append, never renumber.
 KIND: dict[str, int] = {name: n for n, name in enumerate(_ENGAGEMENT, 1)} | {
@@ -58,6 +59,7 @@ _RANKS = (
     | dict.fromkeys(("assigned", "sla_paused", "sla_resumed"), _RANK_ASSIGNMENT)
     | dict.fromkeys(_FACTS[_FACTS.index("opened") :], _RANK_DEAL)
     | {"erased": _RANK_ERASED}
+    | dict.fromkeys(("handoff_released", "handoff_dropped"), _RANK_ANSWER)
 )
 #: Order among events of one instant (DOMAIN 2.1): created, attributes, engagement, assignment, answers, deal. An erasure
 #: comes after all of its instant, so that it forgets them.
@@ -99,6 +101,8 @@ FIELDS: dict[str, tuple[str, ...]] = {
     "identified": ("anonymous_id", "lead_id"),
     "merged": ("loser", "winner"),
     "unmerged": ("merge_event_id",),
+    "handoff_released": ("handoff_id",),
+    "handoff_dropped": ("handoff_id",),
     "account_matched": ("account_id", "rule"),
     "consent_changed": ("purpose", "granted", "basis"),
     "erased": ("request_id",),

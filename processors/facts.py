@@ -381,6 +381,28 @@ def _resumed(s: State, f: Fact) -> None:
         handoff.resume(s, h, f.t, f.scope)
 
 
+def _released(s: State, f: Fact) -> None:
+    h = _named(s, f.at(0))
+    if isinstance(h, Handoff) and h.outcome == OPEN:
+        handoff.release(s, h, f.t, f.scope)
+    else:
+        lifecycle.mark(s, f.t, _why_not(h))
+
+
+def _dropped(s: State, f: Fact) -> None:
+    """A person decided that this call is not to be made: that uses up its ground, as an answer does."""
+    h = _named(s, f.at(0))
+    if isinstance(h, Handoff) and h.outcome == OPEN:
+        handoff.withdraw(s, f.t, "dropped")
+        handoff.answered(s, f.t, f.t)
+    else:
+        lifecycle.mark(s, f.t, _why_not(h))
+
+
+def _why_not(h: Handoff | bool | None) -> int:
+    return UNKNOWN_HANDOFF if h is False else ALREADY_ANSWERED if h else NO_OPEN_HANDOFF
+
+
 def _reclassified(s: State, f: Fact) -> None:
     """What the event was worth is gone from now on; a lead handed over stays so, and is flagged (case 42)."""
     if type(f.data) is list:
@@ -517,6 +539,8 @@ _BY_NAME: dict[str, Handler] = {
     "stage_reported": _stage_reported,
     "sla_paused": _paused,
     "sla_resumed": _resumed,
+    "handoff_released": _released,
+    "handoff_dropped": _dropped,
     "engagement_reclassified": _reclassified,
     "share_opened": _deal_opened,
     "share_amount": _amount,

@@ -374,12 +374,12 @@ def _handoff(h: Handoff, lead: tuple[str, str], scope: Scope, fine: bool, put: _
             if fine:
                 put(("sla_on", clock, state, *call, day))
     if h.touched:
-        put(("speed", team, log_bin(h.touched - h.start)))
+        put(("speed", team, log_bin(h.touched - h.begun)))
         if fine:
             d = scope.definitions[h.definition]
-            calendar = d.calendar(d.source.sla[h.policy], zone_of(h.owner, h.start, scope))
-            put(("speed_on", "wall", *call, day, log_bin(h.touched - h.start)))
-            put(("speed_on", "business", *call, day, log_bin(calendar.between(h.start, h.touched))))
+            calendar = d.calendar(d.source.sla[h.policy], zone_of(h.owner, h.begun, scope))
+            put(("speed_on", "wall", *call, day, log_bin(h.touched - h.begun)))
+            put(("speed_on", "business", *call, day, log_bin(calendar.between(h.begun, h.touched))))
     elif h.outcome != WITHDRAWN:  # what was taken back, nobody had to touch
         put(("untouched", team))
         if fine:

@@ -334,6 +334,32 @@ def resume(s: State, h: Handoff, t: int, scope: Scope) -> None:
     change(s, h, paused=0, pauses=(*h.pauses, t), **_moved(h, h.paused, calendar, t, calendar))
 
 
+def release(s: State, h: Handoff, t: int, scope: Scope) -> None:
+    """A call goes out that was held back: nobody of sales could know of it, so its clocks start now. Only once, not
+    where sales has been in touch, and not where it was said without having been held: what was said of its start stays.
+    """
+    said = next((m for m in scope.minted if (m.of, m.ordinal) == (h.of, h.ordinal)), None)
+    if h.released or h.touched or h.flags & SILENT or (said is not None and not said.released):
+        return
+    t = said.released if said is not None else max(t, h.start)
+    if h.paused:
+        resume(s, h, t, scope)
+    policy = policy_of(h, scope)
+    calendar = calendar_of(s, h.definition, h.policy, h.owner, t, scope)
+    due = {
+        name: calendar.add(t, span) if span else 0
+        for name, span in (
+            ("due_touch", policy.first_touch), ("due_decide", policy.decision), ("due_meet", policy.meeting),
+            ("expires", policy.expire_after),
+        )
+    }  # fmt: skip
+    had = t if h.owner else 0
+    change(
+        s, s.journeys[-1].handoffs[-1], released=t, assigned=had, owned=had, flags=h.flags & ~ESCALATED,
+        late_touch=0, late_decide=0, late_meet=0, **due,
+    )  # fmt: skip
+
+
 def _moved(h: Handoff, since: int, counted: Calendar, t: int, calendar: Calendar) -> dict[str, object]:
     """The instants of the clocks of which, by ``counted``, as much is left at ``t`` as was at ``since``."""
     dues = {

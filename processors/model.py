@@ -130,10 +130,16 @@ class Handoff(Struct, frozen=True, array_like=True, gc=False):
     call: Call | None = None
     complete: int = 0  # per mille of what the definition asks a context to tell, at the trigger
     owned: int = 0  # since when somebody has it
+    released: int = 0  # the flood guard had held it back until then
 
     @property
     def id(self) -> str:
         return handoff_id(self.of, self.ordinal)
+
+    @property
+    def begun(self) -> int:
+        """When the clocks started that count."""
+        return self.released or self.start
 
 
 class Journey(Struct, frozen=True, array_like=True, gc=False):
@@ -244,6 +250,7 @@ class Minted(Struct, frozen=True, array_like=True, gc=False):
     silent: bool = False
     historical: bool = False  # it had ended before it could be said, so it called nobody
     due: int = 0  # by when it is to be answered: of two that become one, the earlier stays
+    released: int = 0  # it was held back until then, so that its clocks started then
 
     @property
     def id(self) -> str:
@@ -324,6 +331,7 @@ class Row(Struct, array_like=True):
     tally: Tally = msgspec.field(default_factory=Tally)
     past: bytes = b""  # what was counted of facts that were dropped
     gone: bytes = b""  # and who they were
+    flooded: tuple[tuple[int, str], ...] = ()  # (trigger, team) of handoffs that the flood guard holds back
 
 
 #: Layouts of stored rows: msgpack as it is, and in an LZ4 block with its size, where that is worth it.

@@ -6,11 +6,12 @@ what was said is not stored, it is what the last committed head decides; stored 
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any, NamedTuple
 
 from msgspec.structs import replace
 
-from processors import context, identity
+from processors import context, flood, identity
 from processors.handoff import calendar_of, first_route, owner_at
 from processors.model import (
     ACCEPTED,
@@ -109,7 +110,7 @@ def breached(h: Handoff) -> bool:
 def _told(j: Journey, h: Handoff, out: dict[Key, tuple[Any, ...]]) -> None:
     name = (h.of, h.ordinal)
     out[HANDOFFS, "made", *name] = (
-        h.trigger, h.start, h.owner, h.team, h.due_touch, h.due_decide, h.due_meet, h.expires, h.definition,
+        h.trigger, h.begun, h.owner, h.team, h.due_touch, h.due_decide, h.due_meet, h.expires, h.definition,
         j.n, h.attempt, h.flags & ~ESCALATED,
     )  # fmt: skip
     if h.outcome == WITHDRAWN:
@@ -121,15 +122,15 @@ def _told(j: Journey, h: Handoff, out: dict[Key, tuple[Any, ...]]) -> None:
     if h.flags & SILENT:
         return
     clocks = (
-        ("first_touch", h.due_touch, h.touched, h.late_touch, h.assigned or h.start),
+        ("first_touch", h.due_touch, h.touched, h.late_touch, h.assigned or h.begun),
         (
             "decision",
             h.due_decide,
             h.ended if h.outcome in (ACCEPTED, TURNED_DOWN) else 0,
             h.late_decide,
-            h.start,
+            h.begun,
         ),
-        ("meeting", h.due_meet, h.met, h.late_meet, h.start),
+        ("meeting", h.due_meet, h.met, h.late_meet, h.begun),
     )
     for clock, due, met, late, started in clocks:
         if not due:
@@ -195,6 +196,10 @@ def difference(
         minted = {(m.of, m.ordinal): m for m in identity.claims(row)} | minted
         gone = told | gone
         cause = "merged" if heirs else ""
+    unsaid = [n for n, (_, h) in gone.items() if n not in minted and _was_held(row, h)]
+    old, theirs = _without(old, unsaid), _without(theirs, unsaid)
+    held = flood.held_back(row, [h for _, h in by_name.values()], minted, scope.admit)
+    new = _without(new, held)
     for key, content in new.items():
         before = old.get(key)
         if before is None:
@@ -205,7 +210,20 @@ def difference(
     for key, content in {**theirs, **old}.items():
         if key not in new and not _handed_back(row, key, scope):
             emit(row, key, content, "withdrawn", out, now, scope, gone, minted, cause)
+    for name in held:
+        del by_name[name]
     _mint(row, by_name, now)
+
+
+def _was_held(row: Row, h: Handoff) -> bool:
+    return any(h.trigger == trigger for trigger, _ in row.flooded)
+
+
+def _without(
+    found: dict[Key, tuple[Any, ...]], names: Collection[tuple[str, int]]
+) -> dict[Key, tuple[Any, ...]]:
+    """What is said, without a word of some handoffs."""
+    return {key: content for key, content in found.items() if call_of(key) not in names} if names else found
 
 
 def of_calls(calls: Calls) -> dict[Key, tuple[Any, ...]]:
@@ -250,7 +268,9 @@ def _minted(h: Handoff, before: Minted | None) -> Minted:
     end = h.ended if h.outcome != OPEN else NEVER
     routes = h.routes or (first_route(h),)
     due = h.due_decide or h.due_touch or h.expires
-    return Minted(h.of, h.ordinal, h.trigger, end, h.start, routes, pinned, bool(h.flags & SILENT), past, due)
+    released = h.released if before is None else before.released
+    silent = bool(h.flags & SILENT)
+    return Minted(h.of, h.ordinal, h.trigger, end, h.start, routes, pinned, silent, past, due, released)
 
 
 def emit(
@@ -285,11 +305,11 @@ def emit(
         j, h = handoffs[key[2:4]]
         record |= {
             "handoff_id": h.id, "clock": key[4], "kind": kind, "due_at": content[1] or None, "owner": content[2] or None,
-            "team": h.team, "business_ms": None, "wall_ms": content[0] - h.start if kind == "met" else None,
+            "team": h.team, "business_ms": None, "wall_ms": content[0] - h.begun if kind == "met" else None,
         }  # fmt: skip
         if kind == "met":
-            calendar = calendar_of(s, h.definition, h.policy, h.owner, h.start, scope)
-            record["business_ms"] = calendar.between(h.start, content[0])
+            calendar = calendar_of(s, h.definition, h.policy, h.owner, h.begun, scope)
+            record["business_ms"] = calendar.between(h.begun, content[0])
     else:
         record |= {"kind": kind, "reason": content[2], "journey": content[1]}
     out.append(Output(topic, scope.subject[2:], record))
@@ -363,7 +383,7 @@ def handoff_record(
         "journey": j.n,
         "attempt": h.attempt,
         "trigger_at": h.trigger,
-        "started_at": h.start,
+        "started_at": h.begun,
         "owner": h.owner or None,
         "team": h.team,
         "routing_reason": h.routed,

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from msgspec import Struct
 
 from processors.compiled import Compiled
+from processors.flood import Admit, open_door
 from processors.ledger import Item
 from processors.model import Minted, State
 from processors.reference import Reference
@@ -49,6 +50,7 @@ class Scope(Struct):
     probing: bool = False
     apart: Callable[[], Sequence[Apart]] = _nobody
     linking: bool = False
+    admit: Admit = open_door
 
     @property
     def minted(self) -> tuple[Minted, ...]:

@@ -333,7 +333,7 @@ def handoff_view(lead: str, j: Journey, h: Handoff) -> View:
         "journey": j.n,
         "attempt": h.attempt,
         "trigger_at": h.trigger,
-        "started_at": h.start,
+        "started_at": h.begun,
         "owner": h.owner or None,
         "team": h.team,
         "routing_reason": h.routed,

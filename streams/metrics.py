@@ -34,7 +34,7 @@ from processors.totals import Sel, Totals
 from schemas.registry import OUTPUT, packaged
 from schemas.vocabulary import CUSTOMER, DEAL, ENGAGEMENT, LEAD, OF_FAMILY
 from streams import engagement_metrics, money_metrics
-from streams.metric_kit import Bounded, Values, bound, counter, gauge, sizes
+from streams.metric_kit import OTHER, Bounded, Values, bound, counter, gauge, sizes
 
 #: Most series of the funnel; what would exceed it is left out and said so. With the transport's own, a worker
 #: stays below 10,000.
@@ -65,6 +65,8 @@ class Funnel(Protocol):
     now_ms: int
 
     def totals_by_partition(self) -> dict[int, Contribution]: ...
+
+    def held_by_partition(self) -> dict[int, Counter[str]]: ...
 
 
 def exposition(topology: Funnel) -> str:
@@ -103,6 +105,7 @@ class FunnelMetrics(Collector):
             for n, totals in sorted(self._topology.totals_by_partition().items())
         }
         yield from _by_partition(parts, d)
+        yield _held(self._topology.held_by_partition(), d)
         yield gauge(
             "leadstream_definition_info", "The newest definition known: name and version.", ("name", "version"),
             {(d.source.name, str(d.source.version)): 1},
@@ -175,6 +178,20 @@ def _by_partition(parts: Mapping[str, Totals], d: Compiled) -> Iterator[Metric]:
         {n: totals.sums(Sel("days_to_won"), (), numbers=("days",)) for n, totals in parts.items()},
     )
     yield gauge("leadstream_checks", "Self-checks, always 0.", ("check", "partition"), _checks(parts))
+
+
+def _held(parts: Mapping[int, Counter[str]], d: Compiled) -> Metric:
+    """Held back by the flood guard: the alert looks at it, so the teams of the definition are there at 0."""
+    known = sorted({d.source.default_team, *(rule.team for rule in d.source.routing)})[:TEAMS]
+    out: dict[tuple[str, str], float] = {(team, str(n)): 0 for team in known for n in parts}
+    for n, teams in parts.items():
+        for team, count in teams.items():
+            key = (team if team in known else OTHER, str(n))
+            out[key] = out.get(key, 0) + count
+    return gauge(
+        "leadstream_handoffs_held", "New handoffs that the flood guard holds back until a person has looked.",
+        ("team", "partition"), out,
+    )  # fmt: skip
 
 
 def _creation_to_won(name: str, label: str, found: Mapping[str, Mapping[tuple[Any, ...], int]]) -> Metric:

@@ -7,12 +7,14 @@ between batches. Until that is done, what is shown is as it was.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from heapq import heappop, heappush
 from itertools import islice
 
+from processors import flood
 from processors.figures import Contribution
-from processors.model import NEVER
+from processors.model import NEVER, Row
 from streams.work import Rows
 
 
@@ -29,6 +31,10 @@ class Partition:
         self.taken: list[tuple[int, bytes]] = []  # off the heap, not yet committed
         self.review: dict[bytes, None] = {}  # rows still counted by the definitions before
         self._before: Contribution = {}
+        self.held: dict[
+            bytes, tuple[tuple[int, str], ...]
+        ] = {}  # rows with handoffs that the flood guard holds back
+        self.calls: Counter[tuple[str, int]] = Counter()  # said, by team and hour
 
     @property
     def shown(self) -> Contribution:
@@ -43,6 +49,25 @@ class Partition:
 
     def to_review(self, most: int) -> list[bytes]:
         return list(islice(self.review, most))
+
+    def enlist(self, key: bytes, row: Row, due: int) -> None:
+        """Take note of a row as it is now."""
+        self.schedule(key, due)
+        if row.waiting:
+            self.waiting[key] = None
+        else:
+            self.waiting.pop(key, None)
+        if row.flooded and not row.target:
+            self.held[key] = row.flooded
+        elif self.held:
+            self.held.pop(key, None)
+
+    def count_calls(self, row: Row) -> None:
+        """Of a row that has arrived."""
+        for m in row.minted:
+            under = flood.counted(m)
+            if under is not None:
+                self.calls[under] += 1
 
     def schedule(self, key: bytes, due: int) -> None:
         if self.due.get(key, NEVER) == due:

@@ -175,6 +175,12 @@ class Settings(Struct, frozen=True, kw_only=True):
     on_fold_error: Annotated[
         Literal["dead-letter", "stop"], _doc("What an exception in the fold of one subject leads to")
     ] = "dead-letter"
+    flood_guard: Annotated[
+        Literal["on", "off"],
+        _doc(
+            "Hold new handoffs back beyond the definition's flood_min and flood_factor; off: while importing or rebuilding"
+        ),
+    ] = "on"
     registry_url: Annotated[
         str, _doc("Schema registry with the Confluent API; empty: ids come from the packaged schemas")
     ] = ""

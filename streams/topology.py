@@ -15,9 +15,9 @@ from logging import getLogger
 import msgspec
 from aiokafka.partitioner import murmur2
 
-from processors import accounts, deals, figures, ledger, market, purge, subject, tally, versions
+from processors import accounts, deals, figures, flood, ledger, market, purge, subject, tally, versions
 from processors.compiled import Compiled, compile_definition
-from processors.definition.model import Definition
+from processors.definition.model import HOUR, Definition
 from processors.events import Event, from_envelope
 from processors.figures import Contribution
 from processors.model import Row, dump, load, weight
@@ -58,6 +58,7 @@ class Staged(msgspec.Struct):
     rows: dict[bytes, Row]
     moves: list[tuple[Contribution, Contribution]]
     counts: Counter[tuple[str, ...]]
+    calls: list[tuple[str, int]] = []  # new calls on sales: team and hour
 
 
 class LeadTopology:
@@ -84,6 +85,9 @@ class LeadTopology:
         self._warned: set[str] = set()
         #: The newest instant that it was called at.
         self.now_ms = 0
+        #: Hold back calls beyond what is usual: a replay says everything.
+        self.guarded = settings.flood_guard == "on"
+        self.calls = flood.Calls()
         self._naming = 0  # totals are counted in the stages, days and segments of the definitions in force
 
     # -- reference data ---------------------------------------------------------------------------------------------
@@ -121,8 +125,10 @@ class LeadTopology:
     def opened(self, partition: int, rows: Rows) -> None:
         part = self._parts[partition] = Partition(rows, self._naming)
         for key, data in rows.items():
-            self._count(part, key, data)
+            part.count_calls(self._count(part, key, data))
         heapify(part.heap)
+        for (team, hour), n in part.calls.items():
+            self.calls.add(team, hour, n)
 
     def _part(self, partition: int) -> Partition:
         """The partition, no call of it being under way."""
@@ -139,16 +145,19 @@ class LeadTopology:
         if data is not None:
             self._count(part, key, data)
 
-    def _count(self, part: Partition, key: bytes, data: bytes) -> None:
+    def _count(self, part: Partition, key: bytes, data: bytes) -> Row:
         row = load(data)
         behind = key[:1] in (b"l", b"a") and versions.catch_up(row, self.scope(key))
         self._enlist(part, key, row)
         if behind:  # it has to be folded again, although nobody asks for it
             part.waiting[key] = None
         figures.add(part.totals, self._contribution(key, row).items())
+        return row
 
     def closed(self, partition: int) -> None:
-        self._parts.pop(partition, None)
+        gone = self._parts.pop(partition, None)
+        for (team, hour), n in gone.calls.items() if gone is not None else ():
+            self.calls.add(team, hour, -n)
         for cached in [x for x in self._cache if x[0] == partition]:
             del self._cache[cached]
 
@@ -193,13 +202,12 @@ class LeadTopology:
         for before, after in staged.moves:
             figures.move(part.totals, before, after)
         self.counts.update(staged.counts)
+        for team, hour in staged.calls:
+            part.calls[team, hour] += 1
+            self.calls.add(team, hour)
 
     def _enlist(self, part: Partition, key: bytes, row: Row) -> None:
-        part.schedule(key, subject.next_due(row) if key[:1] != b"d" else row.held)
-        if row.waiting:
-            part.waiting[key] = None
-        else:
-            part.waiting.pop(key, None)
+        part.enlist(key, row, subject.next_due(row) if key[:1] != b"d" else row.held)
 
     # -- helpers of a batch -----------------------------------------------------------------------------------------
 
@@ -239,6 +247,20 @@ class LeadTopology:
     def totals_by_partition(self) -> dict[int, Contribution]:
         return {n: part.shown for n, part in self._parts.items()}
 
+    def held_by_partition(self) -> dict[int, Counter[str]]:
+        """Handoffs that the flood guard holds back, by team."""
+        return {
+            n: Counter(team for held in part.held.values() for _, team in held)
+            for n, part in self._parts.items()
+        }
+
+    def most_calls(self, team: str, hour: int, now: int) -> int:
+        """New calls on a team in an hour that this worker lets out."""
+        in_force = next(
+            (d for d in reversed(self.definitions) if d.source.effective_at <= now), self.definitions[0]
+        )
+        return self.calls.limit(team, hour, in_force.source.policy, len(self._parts), self.partitions)
+
     def exposition(self) -> str:
         """The funnel's part of ``/metrics``."""
         return metrics.exposition(self)
@@ -260,6 +282,7 @@ class _Batch:
         self.rows: dict[bytes, bytes | None] = {}
         self.messages: list[Message] = []
         self.staged = Staged({}, [], Counter())
+        self.fresh: list[tuple[str, int]] = []  # calls of the row at hand
 
     def done(self) -> Work:
         return Work(self.rows, self.messages, self.staged)
@@ -355,6 +378,24 @@ class _Batch:
         )
         self.messages.append(letter)
 
+    def _scope(self, key: bytes) -> Scope:
+        """The row's view, and the flood guard at its door."""
+        scope = self.topology.scope(key)
+        self.fresh = []
+        if self.topology.guarded:
+            scope.admit = self.admit
+        return scope
+
+    def admit(self, team: str, start: int, anyway: bool) -> bool:
+        """The flood guard: may this call go out?"""
+        topology, hour = self.topology, start // HOUR
+        here = (team, hour)
+        said = topology.calls.said(team, hour) + self.staged.calls.count(here) + self.fresh.count(here)
+        if not anyway and said >= topology.most_calls(team, hour, self.now):
+            return False
+        self.fresh.append(here)
+        return True
+
     # -- folding ----------------------------------------------------------------------------------------------------
 
     def row(self, key: bytes, found: Sequence[tuple[Event, SourceRecord]], told: Sequence[Told]) -> None:
@@ -399,7 +440,7 @@ class _Batch:
             topology._review(self.part, key)
         row = topology.row_of(self.partition, key, self.part.rows)
         events = [e for e, _ in found]
-        scope = topology.scope(key)
+        scope = self._scope(key)
         move: tuple[Contribution, Contribution] | None = None
         moves: list[tuple[Contribution, Contribution]] = []
         if key[:1] == b"d":
@@ -433,6 +474,7 @@ class _Batch:
         self.rows[key] = data
         self.staged.rows[key] = row
         self.messages += messages
+        self.staged.calls += self.fresh
         if move is not None and move[0] != move[1]:
             self.staged.moves.append(move)
         self.staged.moves += moves

@@ -236,6 +236,7 @@ _ANSWERS: list[tuple[str, dict[str, Any]]] = [
     ("stage_reported", {"stage": "no such stage"}),
     ("sla_paused", {"handoff_id": "", "reason": "r"}),
     ("sla_resumed", {"handoff_id": "", "reason": "r"}),
+    ("handoff_released", {}), ("handoff_dropped", {}),
     ("score_overridden", {"value": 80}),
     ("score_overridden", {"value": 0, "until": T0 + 20 * DAY}),
     ("consent_changed", {"purpose": "sales_contact", "granted": False}),

@@ -29,6 +29,7 @@ MODULES = (
     "privacy",
     "reference",
     "definition",
+    "flood",
     "schemas",
     "settings",
     "doctor",

@@ -36,7 +36,7 @@ def test_case_49_a_record_on_the_wrong_partition_is_forwarded_and_there_are_neve
 
 def test_case_50_no_false_breach_after_workers_were_down() -> None:
     """A hundred leads, touched in time while nobody was there to see it."""
-    f = Funnel(partitions=4)
+    f = Funnel(partitions=4, flood_guard="off")
     leads = [f"lead-{n}" for n in range(100)]
     for lead in leads:
         f.fit(at(1, 9), lead)

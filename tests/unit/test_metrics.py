@@ -43,6 +43,9 @@ class Made:
     def totals_by_partition(self) -> dict[int, Contribution]:
         return self.parts
 
+    def held_by_partition(self) -> dict[int, Counter[str]]:
+        return {n: Counter({"sales": 2, "elsewhere": 1}) for n in self.parts}
+
 
 def parsed(text: str) -> Samples:
     """Name to labels (sorted) to value; the parser refuses what Prometheus would."""
