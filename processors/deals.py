@@ -145,6 +145,7 @@ class _Walk:
         v = self.values
         for item in p.get("leads") or ():
             self.leads.setdefault(item["lead_id"], _weight(item.get("weight")))
+            self.former.pop(item["lead_id"], None)  # unlinked before, and told anew
         if "amount" not in v:  # what is dated before the opening knows better: clocks differ
             v.update(amount=p.get("amount") or 0, currency=p.get("currency") or "")
         v.setdefault("stage", p.get("stage") or "")

@@ -8,7 +8,7 @@ earned by then stays theirs; money that moves afterwards is earned by nobody we 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from msgspec.structs import replace
 
@@ -17,10 +17,11 @@ from processors.attribution import Credit, Touch, of_lead
 from processors.compiled import Compiled
 from processors.events import KIND
 from processors.ledger import Item
-from processors.model import Erasure, Row, State, decode_state
+from processors.model import NEVER, Erasure, Row, State, decode_state
 
 ERASED = KIND["erased"]
 _REFUNDED = KIND["invoice_refunded"]
+_LINKS = frozenset(KIND[name] for name in ("merged", "unmerged", "identified"))
 
 
 def is_refused(row: Row, t: int, heard: int) -> bool:
@@ -106,6 +107,22 @@ def _deal(e: Item) -> str:
     if e[1] >> 8 & 255 != _REFUNDED or type(e[3]) is not list:
         return "\0"
     return str(e[3][2] or "") if len(e[3]) > 2 else ""
+
+
+def strip(row: Row, gone: Callable[[Item], bool]) -> None:
+    """Facts go, with their payloads and touches; those that say who is who stay, which are ids and nothing else."""
+    run = ledger.items(row.ledger, row.data)
+    row.ledger, row.data = ledger.pack(e for e in run if e[1] >> 8 & 255 in _LINKS or not gone(e))
+    row.touches, row.past, row.gone = [], b"", b""
+
+
+def of_the_past(s: State) -> State:
+    """A state without the person who is there now: what an alias still stands for by itself."""
+    if not s.left:
+        s.journeys = s.journeys[: s.lives]
+        s.shares = {deal: x for deal, x in s.shares.items() if x.journey <= s.lives}
+        s.left, s.due = True, NEVER
+    return s
 
 
 def pending(row: Row) -> bool:

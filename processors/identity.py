@@ -26,6 +26,7 @@ from processors.model import Handoff, Journey, Member, Minted, Refusal, Row, dec
 
 _MERGED, _UNMERGED, _IDENTIFIED = KIND["merged"], KIND["unmerged"], KIND["identified"]
 _LINKS = frozenset((_MERGED, _UNMERGED, _IDENTIFIED))
+_ERASED = KIND["erased"]
 _MANY = 1 << 62
 
 #: A merge's place among all: level, then its key in the total order.
@@ -169,6 +170,8 @@ def copy_for(row: Row, link: Link) -> Member:
     else:
         run = [e for e in ledger.items(row.ledger, row.data) if link.since <= e[0] >> 22 < link.until]
         blob, data = ledger.pack(run)
+    if row.erasures:  # a request to erase this row is none to erase the other
+        blob, data = ledger.pack(e for e in ledger.items(blob, data) if e[1] >> 8 & 255 != _ERASED)
     members = _travelling(row.members, link.target)
     return Member(
         0, True, link.edge, blob, data, members, row.minted, row.epoch, link.level, link.known, row.spoken

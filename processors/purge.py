@@ -8,17 +8,19 @@ rests on, but for labels that tell what the person took or said: those become ``
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
-from processors import engagement, erasure, figures, lead_quality, ledger, tally
+from processors import engagement, erasure, figures, identity, lead_quality, links, say, subject, tally
+from processors.events import Event
 from processors.figures import EMPTY, Contribution, Key
 from processors.fold import feed, new_state
-from processors.model import Row, encode
+from processors.model import Erasure, Row, decode_spoken, encode
 from processors.scope import Scope
-from processors.subject import base_of, effective
+from processors.subject import Result, Told, base_of, effective
 
 _FINE, _COARSE = "fine", "all"
 #: Labels that tell what a person took, said, used or came by, in counts of what people did; and what stands for them
@@ -37,60 +39,211 @@ def nameless(key: Key) -> Key:
     return (key[0], *(NAMELESS if label in _TELLING and x != EMPTY else x for label, x in values))
 
 
-class Renamed(NamedTuple):
-    """A count that stays, under labels that tell less. ``fine``: only exact reports have it."""
+def heard(
+    row: Row,
+    events: Sequence[Event],
+    now: int,
+    scope: Scope,
+    told: Sequence[Told] = (),
+    live: bool = True,
+) -> Result:
+    """`subject.process`, where rows tell that somebody was erased. Then comes `settle`."""
+    result = subject.process(row, events, now, scope, [m for m in told if not m.erase], live)
+    for m in told:
+        if m.erase:
+            _told_to_forget(row, m, now, _afresh(scope), live, result)
+    return result
 
-    fine: bool
-    old: Key
-    new: Key
-    n: int
+
+def settle(row: Row, now: int, scope: Scope, live: bool, result: Result) -> None:
+    """To be called after `subject.process`, with its result, for a row that has a ``floor``."""
+    if row.target:
+        _settle_alias(row, now, scope, live, result)
+    elif row.floor:
+        _settle(row, now, scope, live, result)
 
 
-def settle(row: Row, scope: Scope, live: bool) -> list[Renamed]:
-    """Take out of the row what is to be forgotten, if its time has come. To be called after `subject.process`.
-
-    :returns: what counts under other labels from now on.
-    """
+def _settle(row: Row, now: int, scope: Scope, live: bool, result: Result) -> None:
+    """Take out of the row what is to be forgotten, if its time has come."""
     at = row.head.gone[0] >> 22
     if not any(x.at <= at and not x.done for x in row.erasures):
-        return []
+        return
     if not live:
         if not row.waiting:  # look at it again when the past has been read, with nothing to say as yet
             row.waiting = True
             row.spoken = encode((row.head.journeys, row.head.shares, row.head.source))
-        return []
+        return
     before = _contributions(row, scope)
     key = row.head.gone
     row.base = next((x[2] for x in row.snapshots if (x[0], x[1]) == key), b"") or _folded(row, key, scope)
-    row.ledger, row.data = ledger.drop_before(row.ledger, row.data, *key)
+    erasure.strip(row, lambda e: (e[0], e[1]) <= key)
     row.snapshots = [x for x in row.snapshots if (x[0], x[1]) > key]
-    row.touches = []
     tally.forget(row, effective(row))
     erasure.finished(row, at)
-    after = _contributions(row, scope)
-    kept: dict[str, int] = dict(row.residue)
-    renamed = []
+    lost = _less(before, _contributions(row, scope))
+    for kind, contribution in lost.items():
+        for name, n in contribution.items():
+            if (stays := nameless(name)) != name:
+                figures.add(result.kept, [((kind == _FINE, *name), -n), ((kind == _FINE, *stays), n)])
+    _keep(row, lost)
+    visitors = [name for name, m in row.members.items() if m.alias and name[:1] == "a"]
+    if visitors:
+        _ask_visitors(row, visitors, at, now, scope, result)
+
+
+def _ask_visitors(row: Row, names: list[str], at: int, now: int, scope: Scope, result: Result) -> None:
+    """What the person did before they were known lies with their browsers."""
+    was = result.moved[0] if result.moved is not None else subject.seen(row, row.head, scope)
+    found, _ = links.settle(row, now, scope)
+    wanted = identity.copies(scope.subject, row, found, now)
+    for name in sorted(names):
+        if name in wanted:
+            version = row.sent.get(name, 0) + 1
+            row.sent = {**row.sent, name: version}
+            member = replace(wanted[name], version=version)
+            result.told.append(Told(name, scope.subject, version, member, at))
+    result.moved = (was, subject.seen(row, row.head, scope))
+
+
+def _settle_alias(row: Row, now: int, scope: Scope, live: bool, result: Result) -> None:
+    """An alias's facts are folded by the row that it belongs to, which keeps what they were counted as."""
+    at = max((x.at for x in row.erasures if not x.done and x.at <= now), default=0)
+    if not at:
+        return
+    if not live:
+        row.waiting = True
+        return
+    erasure.strip(row, lambda e: e[0] >> 22 <= at)
+    erasure.finished(row, at)
+    _send(row, at, now, scope, result)
+
+
+def _send(row: Row, at: int, now: int, scope: Scope, result: Result) -> None:
+    """Pass on that there is less, and that it was erased."""
+    was = result.moved[0] if result.moved is not None else subject.seen(row, row.head, scope)
+    row.snapshots = []
+    row.spoken = _bare(row.spoken)
+    found, _ = links.settle(row, now, scope)
+    for to, version, member in links.send(row, now, scope, found):
+        erase = at if member is not None and member.alias else 0
+        result.told.append(Told(to, scope.subject, version, member, erase))
+    result.moved = (was, subject.seen(row, row.head, scope))
+
+
+def _bare(spoken: bytes) -> bytes:
+    """What was said last, without notes."""
+    if not spoken:
+        return spoken
+    journeys, shares, source = decode_spoken(spoken)
+    plain = (replace(j, handoffs=tuple(replace(h, notes="") for h in j.handoffs)) for j in journeys)
+    return encode((tuple(plain), shares, source))
+
+
+def _told_to_forget(row: Row, m: Told, now: int, scope: Scope, live: bool, result: Result) -> None:
+    """An alias was erased: its part of this row's facts goes. Or a lead was: so does what its browser here knows.
+
+    What was counted stays counted. A handoff whose ground is gone is withdrawn, unless it was answered.
+    """
+    known = row.members.get(m.sender)
+    if known is not None and known.version >= m.version:
+        return
+    before = _contributions(row, scope)
+    one = subject.process(row, (), now, scope, [m], live)
+    _keep(row, _counted(_less(before, _contributions(row, scope)), m.erase, scope), result.kept)
+    if live and not row.closed:
+        _say_again(row, now, scope, one)
+    result.outputs += one.outputs
+    result.refused += one.refused
+    result.told += [
+        x._replace(erase=m.erase if x.member is not None and x.member.alias else 0) for x in one.told
+    ]
+    for what, n in one.counts.items():
+        result.count(what, n)
+    if one.moved is not None:
+        result.moved = (result.moved or one.moved)[0], one.moved[1]
+    if one.engaged is not None:
+        result.engaged = (result.engaged or one.engaged)[0], one.engaged[1]
+    if scope.subject[:1] == "a" and m.member is not None and m.member.asks:
+        _visitor_erased(row, m, now, scope, result)
+
+
+def _visitor_erased(row: Row, m: Told, now: int, scope: Scope, result: Result) -> None:
+    """A browser forgets what it knows of one person, and nothing of who used it before or afterwards."""
+    found, _ = links.settle(row, now, scope)
+    mine = [x for x in found.links if x.target == m.sender]
+    if not mine:
+        return
+    erasure.strip(row, lambda e: e[0] >> 22 <= m.erase and any(x.since <= e[0] >> 22 < x.until for x in mine))
+    if len(mine) == len(found.links):
+        row.erasures = (*row.erasures, Erasure(m.erase, m.erase, True))
+        row.floor = max(row.floor, m.erase)
+    _send(row, m.erase, now, scope, result)
+
+
+def _say_again(row: Row, now: int, scope: Scope, out: Result) -> None:
+    """Contexts, without what the alias had brought into them."""
+    handoffs = {(h.of, h.ordinal): (j, h) for j in row.head.journeys for h in j.handoffs}
+    minted = {(x.of, x.ordinal): x for x in row.minted}
+    for key, content in say.decisions(row.head.journeys).items():
+        if key[0] == say.HANDOFFS and key[1] in ("made", "context_updated"):
+            say.emit(row, key, content, "revised", out.outputs, now, scope, handoffs, minted)
+
+
+def _afresh(scope: Scope) -> Scope:
+    return Scope(scope.subject, scope.definitions, scope.reference, scope.history)
+
+
+# Figures ----------------------------------------------------------------------------------------------------------
+
+_Both = dict[str, Contribution]
+#: Figures of what is open now: nothing of it is left to be counted.
+_OPEN = frozenset(("balance", "left", "left_on", "stay_on", "untouched", "untouched_on", "delay_open_on",
+                   "stranded", "alias_drift", "crowded"))  # fmt: skip
+
+
+def _less(before: _Both, after: _Both) -> _Both:
+    out: _Both = {}
     for kind, contribution in before.items():
-        for name in contribution.keys() | after[kind].keys():
-            moved = contribution.get(name, 0) - after[kind].get(name, 0)
+        out[kind] = {}
+        figures.move(out[kind], after[kind], contribution)
+    return out
+
+
+def _counted(gone: _Both, at: int, scope: Scope) -> _Both:
+    """Of what a row no longer adds, that which stays counted: stages that were entered have been left, calls that
+    were open are withdrawn."""
+    day = scope.definitions[-1].days.day(at)
+    out: _Both = {}
+    for kind, contribution in gone.items():
+        kept: Contribution = {}
+        for (name, *labels), n in contribution.items():
+            if name in _OPEN:
+                continue
+            if name in ("handoff", "handoff_on") and labels[0] == "open":
+                labels[0] = "withdrawn"
+            elif name in ("sla", "sla_on") and labels[1] == "open":
+                labels[1] = "dropped"
+            figures.add(kept, [((name, *labels), n)])
+            if name == "entered":
+                figures.add(kept, [(("left", *labels), n)])
+            elif name == "entered_on":
+                figures.add(kept, [(("left_on", *labels[:-1], day), n)])
+        out[kind] = kept
+    return out
+
+
+def _keep(row: Row, more: _Both, told: Contribution | None = None) -> None:
+    """Add to the residue, under labels that tell nothing; to ``told`` as well, by whether only exact reports need it
+    and the key."""
+    kept = dict(row.residue)
+    for kind, contribution in more.items():
+        for name, n in contribution.items():
             stays = nameless(name)
-            if moved and stays != name:
-                renamed.append(Renamed(kind == _FINE, name, stays, moved))
             text = _named(kind, stays)
-            kept[text] = kept.get(text, 0) + moved
+            kept[text] = kept.get(text, 0) + n
+            if told is not None:
+                figures.add(told, [((kind == _FINE, *stays), n)])
     row.residue = {text: n for text, n in kept.items() if n}
-    return renamed
-
-
-def moves(renamed: Iterable[Renamed], fine: bool) -> tuple[Contribution, Contribution]:
-    """What totals move by: (before, after)."""
-    before: Contribution = {}
-    after: Contribution = {}
-    for x in renamed:
-        if fine or not x.fine:
-            figures.add(before, [(x.old, x.n)])
-            figures.add(after, [(x.new, x.n)])
-    return before, after
 
 
 def _folded(row: Row, key: tuple[int, int], scope: Scope) -> bytes:

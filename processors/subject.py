@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from msgspec import Struct
 
@@ -26,7 +26,8 @@ HORIZON_MS, ENTRIES = 400 * 86_400_000, 512
 TOUCHES = 256
 
 
-_ERASED = erasure.ERASED << 8
+#: The kind of an erasure in the word of an event's identity.
+ERASED = erasure.ERASED << 8
 
 #: Where a fact stands in the total order.
 _Key = tuple[int, int]
@@ -75,6 +76,9 @@ class Result(Struct):
     moved: tuple[Seen, Seen] | None = None
     engaged: tuple[dict[int | str, int], dict[int | str, int]] | None = None  # tallies before and after
     counts: dict[str, int] = {}
+    kept: dict[
+        tuple[Any, ...], int
+    ] = {}  # what erased facts of aliases had added: only exact reports?, figure, labels
 
     def count(self, what: str, n: int = 1) -> None:
         self.counts[what] = self.counts.get(what, 0) + n
@@ -105,9 +109,11 @@ def _refunded(members: dict[str, Member]) -> bool:
 
 
 def base_of(row: Row) -> State | None:
-    if not row.base or row.target:
+    if not row.base or (row.target and not row.floor):
         return None
     s = decode_state(row.base)
+    if row.target:
+        return erasure.of_the_past(s) if s.past else None
     if s.past and row.members:
         told: list[Item] = []
         identity.gather(row.members, told)
@@ -121,7 +127,7 @@ def effective(row: Row, whole: bool = False) -> list[Item]:
     if row.target:
         return []
     own = ledger.items(row.ledger, row.data)
-    if not row.members:
+    if not row.members and not row.floor:
         return own
     told: list[Item] = []
     identity.gather(row.members, told)
@@ -154,7 +160,7 @@ def process(
     folding = not row.target
     for e in sorted(events, key=_order) if len(events) > 1 else events:
         stale = _earlier(stale, _take(row, e, now, scope, out, folding and stale is None))
-        if e.b & 0xFF00 == _ERASED:
+        if e.b & 0xFF00 == ERASED:
             again, n = erasure.requested(row, e.b)
             stale = _earlier(stale, again)
             if n:

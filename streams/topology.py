@@ -25,7 +25,7 @@ from processors.reference import Reference
 from processors.reference import apply as apply_reference
 from processors.say import HANDOVERS, RECORD_OF, Output
 from processors.scope import Scope
-from processors.subject import Refused, Told
+from processors.subject import Refused, Result, Told
 from schemas.codec import ce_headers, decode, encode
 from schemas.envelope import Envelope, Malformed
 from streams import inbox, metrics
@@ -455,16 +455,14 @@ class _Batch:
                     accounts.of_customer(changed.after, scope, False),
                 )
         else:
-            result = subject.process(row, events, self.now, scope, told, self.live)
-            if row.floor:
-                renamed = purge.moves(purge.settle(row, scope, self.live), fine=False)
-                if renamed[0]:
-                    moves.append(renamed)
+            result = self._process(row, events, told, scope)
             if result.moved is not None:
                 before, after = result.moved
                 move = figures.of_lead(before, scope, False), figures.of_lead(after, scope, False)
             if result.engaged is not None:
                 moves.append(tally.moved(*result.engaged))
+            if result.kept:
+                moves.append(({}, {k[1:]: n for k, n in result.kept.items() if not k[0]}))
         data = dump(row)
         messages = [self._output(output) for output in result.outputs] if key[:1] in (b"l", b"c") else []
         messages += [self._tell(message) for message in result.told]
@@ -485,6 +483,16 @@ class _Batch:
                 self.count("outputs", RECORD_OF[output.topic], str(output.record.get("kind", "")))
         for refused in result.refused:
             self._refuse(refused, found)
+
+    def _process(self, row: Row, events: Sequence[Event], told: Sequence[Told], scope: Scope) -> Result:
+        """A lead's or visitor's row at work, and what of it is to be forgotten."""
+        if told and any(m.erase for m in told):
+            result = purge.heard(row, events, self.now, scope, told, self.live)
+        else:
+            result = subject.process(row, events, self.now, scope, told, self.live)
+        if row.floor:
+            purge.settle(row, self.now, scope, self.live, result)
+        return result
 
     @staticmethod
     def _check_sizes(row: bytes, messages: Sequence[Message], most: int) -> None:

@@ -25,7 +25,7 @@ from processors.reference import Reference
 from processors.reference import apply as apply_reference
 from processors.say import Output
 from processors.scope import Scope
-from processors.subject import Refused, Told, next_due, process
+from processors.subject import Refused, Told, next_due
 from schemas.codec import decode, decode_output
 from schemas.envelope import Envelope
 from streams.driver import Driver
@@ -107,12 +107,13 @@ class World:
                     accounts.of_customer(changed.after, scope),
                 )
         else:
-            result = process(row, events, now, scope, told, live)
+            result = purge.heard(row, events, now, scope, told, live)
             figures.move(self.totals, dated, self.dated(key, row))
-            figures.move(self.totals, *purge.moves(purge.settle(row, scope, live), fine=True))
+            purge.settle(row, now, scope, live, result)
             if result.moved is not None:
                 before, after = result.moved
                 figures.move(self.totals, figures.of_lead(before, scope), figures.of_lead(after, scope))
+            figures.add(self.totals, ((k[1:], n) for k, n in result.kept.items()))
         self.stored[key] = dump(row)
         self.outputs += result.outputs
         self.refused += result.refused
