@@ -79,8 +79,6 @@ def step(s: State, e: Item, scope: Scope) -> None:
         qualify.arm(s, d, scope)
     if kind == _SPAM:
         _disqualify(s, t, "spam_reported")
-    if s.answered and not s.low and scoring.level(s, t, d) < d.source.thresholds.down:
-        s.low = True  # it fell since the answer, so it may rise again
     if s.agents:
         b = scoring.as_classified(s, b, data)
     before = scoring.level(s, t, d) if s.answered else 0
@@ -94,6 +92,8 @@ def step(s: State, e: Item, scope: Scope) -> None:
         if adopted:
             _look_anew(s, t, backfill, d, scope)
         return
+    if s.answered and not s.low and before < d.source.thresholds.down:
+        s.low = True  # it fell since the answer, so it may rise again; told by what counts, as the rest may be thinned
     journeys, cross = s.journeys, s.cross
     _news(s)
     qualify.settle(s, t, backfill, before, d, scope)
@@ -130,6 +130,7 @@ def fire(s: State, scope: Scope) -> None:
         d = scope.definitions[s.definition]
         # a history that was only imported calls nobody: silent, if the lead's newest event was back-filled
         _look_anew(s, t, s.b & BACKFILL, d, scope)
+        qualify.fire(s, t, d, scope)  # a call that was said before, for another reason, may be due already
     qualify.arm(s, d, scope)
     if s.due <= t:
         raise AssertionError(f"a timer of {scope.subject} at {t} leaves a timer at {s.due}")

@@ -101,14 +101,18 @@ def default_definition() -> Definition:
     return replace(load(default_text(), origin="default.toml"), effective_at=0)
 
 
-def law_definition(**changes: Any) -> Definition:
-    """A definition under which much happens within a few weeks."""
+def law_text(**changes: Any) -> str:
+    """TOML of a definition under which much happens within a few weeks."""
     given = {
         "version": 1, "up": 30, "down": 18, "half_life": 4, "content": 12, "touch": "2h", "expire": "16h",
-        "escalate": "reassign", "effective_at": 0,
-    } | changes  # fmt: skip
-    effective_at = given.pop("effective_at")
-    found = load(_TEXT.format(**given), origin="laws.toml", base=default_definition())
+        "escalate": "reassign",
+    }  # fmt: skip
+    return _TEXT.format(**given | changes)
+
+
+def law_definition(effective_at: int = 0, **changes: Any) -> Definition:
+    """The same, loaded."""
+    found = load(law_text(**changes), origin="laws.toml", base=default_definition())
     return replace(found, effective_at=effective_at)
 
 

@@ -10,6 +10,7 @@ _HANDOFF, _OPERATION = "tests/unit/test_cases_handoff.py::", "tests/unit/test_ca
 _PRIORITY = "tests/unit/test_priority.py::"
 _SCORES = "tests/laws/test_score_laws.py::"
 _IDENTITY, _WHO = "tests/unit/test_cases_identity.py::", "tests/laws/test_identity_laws.py::"
+_WHOLE = "tests/laws/test_whole_machine.py"
 _FOLD, _TOPOLOGY = "tests/laws/test_fold_laws.py::", "tests/laws/test_topology_laws.py::"
 
 MUTANTS = (
@@ -318,6 +319,21 @@ MUTANTS = (
         "if True else None",
         ("tests/unit/test_rules.py::test_without_a_matched_account_nobody_owns_it",),
     ),
+    # People
+    Mutant(
+        "an alias of an alias that is lost",
+        "processors/identity.py",
+        "        gather(m.members, out, since)\n",
+        "        pass\n",
+        ("tests/unit/test_cases_identity.py::test_case_12_a_chain_of_merges_ends_in_its_last_winner",),
+    ),
+    Mutant(
+        "a fact of an erased past that is taken again",
+        "processors/erasure.py",
+        "return any(t <= x.at and (x.done or heard > x.heard) for x in row.erasures)",
+        "return False",
+        ("tests/laws/test_privacy_laws.py::test_live_in_the_order_of_recording_and_once_more",),
+    ),
     # Partitions
     Mutant(
         "a second row on the wrong partition",
@@ -327,6 +343,7 @@ MUTANTS = (
         (
             _OPERATION
             + "test_case_49_a_record_on_the_wrong_partition_is_forwarded_and_there_are_never_two_rows",
+            _WHOLE,
         ),
     ),
     # Who is who

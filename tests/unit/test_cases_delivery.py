@@ -7,7 +7,7 @@ import random
 
 import pytest
 
-from processors.model import OPEN
+from processors.model import OPEN, dump
 from tests.strategies import Sent, at, sent
 from tests.world import Funnel
 
@@ -131,6 +131,30 @@ def test_case_08_a_source_clock_ten_minutes_fast_is_accepted_and_counted() -> No
     assert f.score() == 1_000
     assert f.topology.counts["skewed", "fast"] == 1
     assert f.dead() == []
+
+
+def test_case_10_a_change_without_a_body_is_a_gap_that_is_recorded_and_counted() -> None:
+    """The rule that turns the count into an alert is tested beside it, in deploy/prometheus/tests."""
+    f = Funnel(now=at(1, 12))
+    f.fit(at(1, 9))
+    before, stages = f.row(), f.stages()
+    topic = f.settings.topics.lead
+    f.driver.publish(topic, b"lead-1", None)
+    for type_ in ("attributes_changed", "stage_reported"):
+        wire = sent(type_, at(1, 10), 90, {}).wire
+        f.driver.publish(topic, b"lead-1", json.dumps(wire).encode())
+        del wire["payload"]
+        f.driver.publish(topic, b"lead-1", json.dumps(wire).encode())
+    f.driver.run()
+    assert [x["code"] for x in f.dead()] == ["null_value"] + ["missing_field"] * 4
+    gap = next(iter(f.driver.read(f.settings.topics.dead_letters)))
+    assert gap.key == b"lead-1"
+    where = f.dead()[0]
+    assert (where["topic"], where["partition"]) == (topic, str(f.topology.partition_of("lead-1")))
+    assert f.topology.counts["dead_letters", "null_value"] == 1
+    assert 'leadstream_dead_letters_total{code="null_value"} 1' in f.topology.exposition()
+    assert dump(f.row()) == dump(before)  # nothing is invented
+    assert f.stages() == stages
 
 
 def test_case_11_a_crash_between_state_and_output_says_the_same_id_once() -> None:
