@@ -8,12 +8,13 @@ from typing import Any
 
 from hypothesis import given
 
+from processors.days import DAY
 from processors.deals import fold as fold_deal
 from processors.ledger import items
 from processors.model import encode
 from processors.subject import effective
 from tests.judge import well_said
-from tests.strategies import END, SEEDS, Sent, deals, histories
+from tests.strategies import END, SEEDS, Sent, deals, histories, moments, sent
 from tests.world import LAW, Funnel, World, cut
 
 # Deals ----------------------------------------------------------------------------------------------------------
@@ -64,6 +65,37 @@ def test_shares_sum_to_the_deal(traded: list[Sent], seed: int) -> None:
         linked = [lead for lead, _, _ in found.leads]
         if linked and found.status < 4:
             assert sum(x.amount for x in parts) == found.amount
+
+
+# People -----------------------------------------------------------------------------------------------------------
+
+
+@given(histories(leads=LEADS, most=8, lagged=True), deals(leads=LEADS, most=3), moments(), SEEDS)
+def test_merged_and_unmerged_is_as_if_never_merged(
+    history: list[Sent], traded: list[Sent], t: int, seed: int
+) -> None:
+    """Facts and derived of both leads, and all totals, against a merge with somebody whom nobody has ever met."""
+    rng = random.Random(seed)
+    ends = []
+    for loser in ("lead-2", "stranger"):
+        of = {"lead_id": "lead-1"}
+        delivery = [
+            *history,
+            *traded,
+            sent("merged", t, 900, {"loser": loser, "winner": "lead-1"}, subject=of),
+            sent("unmerged", t + DAY, 901, {"merge_event_id": "e900"}, subject=of),
+        ]
+        rng.shuffle(delivery)
+        w = World(now=0, rng=rng)
+        for batch in cut(delivery, rng):
+            w.batch([x.event for x in batch], END, live=False)
+            w.deliver(live=False, some=True)
+        w.deliver(live=False)
+        w.speak(END)
+        w.deliver()
+        assert w.totals == w.summed()
+        ends.append(({k: encode(w.row(f"l:{k}").head) for k in LEADS}, w.totals))
+    assert ends[0] == ends[1]
 
 
 # The whole topology ---------------------------------------------------------------------------------------------
