@@ -130,7 +130,7 @@ def outlook(s: State, h: Handoff, at: int, scope: Scope) -> Outlook:
     """What is hoped for of a handoff's lead, at ``at`` (ms)."""
     d = scope.definitions[h.definition]
     profiled, _ = s.consent.get("profiling", (True, 0))  # who refuses it is not judged
-    found = scope.reference.win_model_at(h.start) if profiled else None
+    found = scope.reference.win_model_at(h.begun) if profiled else None
     noted = h.call if h.outcome != OPEN else None
     call = noted or judged(s, at, d, bool(h.flags & HAND_RAISED))
     currency = found.model.currency if found is not None else d.source.base_currency
@@ -160,7 +160,7 @@ def _amount(
     s: State, h: Handoff, found: WinModel | None, call: Call, currency: str, scope: Scope
 ) -> tuple[int | None, str, bool]:
     """(amount, currency, whether that currency is the one in which priorities are compared)."""
-    day = scope.definitions[h.definition].days.day(h.start)
+    day = scope.definitions[h.definition].days.day(h.begun)
     total: int | None = None
     other: Share | None = None
     for share in s.shares.values():

@@ -3,7 +3,7 @@
 By priority (probability of winning times expected amount), then by the next deadline, then by age. A handoff whose
 clocks are paused waits for somebody else and comes last. One without a priority (no win model was in force when its
 clocks started, or its deal is in a currency without a recent rate) comes behind those that have one, by deadline and
-score. Imported handoffs call nobody.
+score. Imported handoffs call nobody, and those that the flood guard holds back nobody yet.
 """
 
 from __future__ import annotations
@@ -53,7 +53,8 @@ def owners(reference: Reference, found: Iterable[View], as_of: int) -> list[str]
 def _calls(subject: Subject) -> Iterator[tuple[Journey, Handoff]]:
     for j in subject.state.journeys:
         for h in j.handoffs:
-            if h.outcome == OPEN and not h.flags & SILENT:
+            held = (h.trigger, h.team) in subject.row.flooded
+            if h.outcome == OPEN and not h.flags & SILENT and not held:
                 yield j, h
 
 
@@ -76,7 +77,7 @@ def _entry(subject: Subject, j: Journey, h: Handoff) -> View:
         "expected_minor": hoped.expected_minor,
         "currency": hoped.currency,
         "next": remaining,
-        "age_ms": at - h.start,
+        "age_ms": at - h.begun,
         "breached": breached(h) or (due is not None and due[1] < at),
         "hand_raised": raised,
         "raised_at": (s.raised or None) if raised else None,

@@ -301,7 +301,7 @@ MUTANTS = (
     Mutant(
         "the newest snapshot for every handoff",
         "processors/priority.py",
-        "scope.reference.win_model_at(h.start)",
+        "scope.reference.win_model_at(h.begun)",
         "scope.reference.win_model_at(1 << 62)",
         (_PRIORITY + "test_the_snapshot_in_force_at_the_start_governs_to_the_end",),
     ),

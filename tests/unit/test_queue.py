@@ -125,6 +125,17 @@ def test_a_paused_one_comes_last_and_an_imported_one_never() -> None:
     assert found[1]["next"] is None
 
 
+def test_a_call_that_the_flood_guard_holds_back_waits_for_nobody_until_it_is_released() -> None:
+    f = Funnel(variant("[policy]\nflood_min = 1\n"), owners=OWNERS)
+    raising(f, "lead-1", at(1, 9))
+    raising(f, "lead-2", at(1, 9))
+    assert leads(line(f)) == ["lead-1"]
+    (h,) = f.handoffs("lead-2")
+    f.say("handoff_released", at(1, 12), {"handoff_id": h.id}, lead="lead-2")
+    assert leads(line(f)) == ["lead-1", "lead-2"]
+    assert line(f)[1]["age_ms"] == 0
+
+
 def test_an_alias_waits_under_the_name_of_its_winner() -> None:
     f = modelled()
     raising(f, "lead-1", at(1, 9))
