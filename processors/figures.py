@@ -20,6 +20,7 @@ from msgspec.structs import replace
 from processors import (
     accounts,
     attribution,
+    checks,
     deals,
     engagement,
     lead_quality,
@@ -99,6 +100,7 @@ COLUMNS: dict[str, tuple[str, ...]] = (
         "untouched": ("team",),
         "days_to_won": ("source", "days"),
         "stranded": (),
+        "unexplained": (),
         "alias_drift": (),
         "crowded": (),
         "deal": ("status",),
@@ -540,6 +542,10 @@ def of_row(key: str, row: Row, scope: Scope, as_of_ms: int | None = None, fine: 
     add(out, engaged.items())
     if row.residue and (as_of_ms is None or not forgotten(row, as_of_ms)):
         move(out, {}, residue(row, fine))
+    if fine and checks.is_sampled(key):
+        gap = checks.score_gap(row, scope)
+        if gap:
+            out["unexplained",] = gap
     return out
 
 

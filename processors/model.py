@@ -332,6 +332,7 @@ class Row(Struct, array_like=True):
     past: bytes = b""  # what was counted of facts that were dropped
     gone: bytes = b""  # and who they were
     flooded: tuple[tuple[int, str], ...] = ()  # (trigger, team) of handoffs that the flood guard holds back
+    baseline: bytes = b""  # what it added to the figures when something was last said (`streams.restating`)
 
 
 #: Layouts of stored rows: msgpack as it is, and in an LZ4 block with its size, where that is worth it.

@@ -191,6 +191,12 @@ class Reference:
         found = (self.owner(name, ms) for name in sorted(self._history))
         return tuple(o for o in found if o is not None)
 
+    @property
+    def rates(self) -> dict[tuple[str, str, int], Fraction]:
+        """All rates by base, quote and day."""
+        found: dict[Any, _Fact] = self._facts["fx_rate_set"]
+        return {key: fact.value for key, fact in found.items() if fact.value is not None}
+
     def rate(self, base: str, quote: str, day: int) -> Fraction | None:
         """What 1 of ``base`` was worth in ``quote`` on that very day (since 1970-01-01), by the rate set for
         the pair or the inverse of the opposite one. No other day stands in."""

@@ -273,4 +273,14 @@ CHECKS: tuple[Figure, ...] = (
         "check_handoffs", "checks", "handoffs", "|handoffs - terminal - open| of each lead, always 0",
         count("stranded"),
     ),
+    figure(
+        "check_scores", "checks", "milli-points",
+        "|score - sum of its ledger rows| by lead and rule, beyond rounding, of one lead in 64; always 0",
+        count("unexplained"),
+    ),
+    figure(
+        "check_aliases", "checks", "messages",
+        "|facts sent to the leads that others became - facts they have|; 0 whenever the inbox is drained",
+        made_of(lambda i: abs(i["drift"]), {"drift": Sel("alias_drift")}),
+    ),
 )  # fmt: skip

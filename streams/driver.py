@@ -13,7 +13,7 @@ from aiokafka.partitioner import murmur2
 
 from streams.settings import SOURCES
 from streams.topology import LeadTopology
-from streams.work import Headers, Message, Record, Work
+from streams.work import SYSTEM, Headers, Message, Record, Work
 
 #: Records per batch unless told otherwise.
 BATCH = 4000
@@ -146,8 +146,11 @@ class Driver:
             yield from log
 
     def all_rows(self) -> Iterator[tuple[bytes, bytes]]:
+        """The rows of all subjects."""
         for rows in self.rows:
-            yield from rows.rows.items()
+            for key, data in rows.rows.items():
+                if key[:1] != SYSTEM:
+                    yield key, data
 
     def restart(self, topology: LeadTopology) -> None:
         """As after a crash: another process, the same committed rows and offsets."""

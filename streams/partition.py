@@ -15,14 +15,16 @@ from itertools import islice
 from processors import flood
 from processors.figures import Contribution
 from processors.model import NEVER, Row
+from streams.restating import Journal
 from streams.work import Rows
 
 
 class Partition:
     """Due instants, rows that wait to be said, totals. ``naming`` counts the changes of the definitions."""
 
-    def __init__(self, rows: Rows, naming: int) -> None:
+    def __init__(self, number: int, rows: Rows, naming: int) -> None:
         self.rows = rows
+        self.journal = Journal(number, rows)
         self.naming = naming
         self.due: dict[bytes, int] = {}
         self.heap: list[tuple[int, bytes]] = []
@@ -45,7 +47,7 @@ class Partition:
         """The definitions have changed: all rows have to be counted anew."""
         self._before, self.totals = self.shown, {}
         self.naming = naming
-        self.review = dict.fromkeys(key for key, _ in self.rows.items())
+        self.review = dict.fromkeys(key for key, _ in self.rows.items() if key != self.journal.key)
 
     def to_review(self, most: int) -> list[bytes]:
         return list(islice(self.review, most))
@@ -53,7 +55,7 @@ class Partition:
     def enlist(self, key: bytes, row: Row, due: int) -> None:
         """Take note of a row as it is now."""
         self.schedule(key, due)
-        if row.waiting:
+        if row.waiting or row.baseline:
             self.waiting[key] = None
         else:
             self.waiting.pop(key, None)

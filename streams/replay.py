@@ -171,6 +171,7 @@ def replay(
     found = survey(lines)
     topology = LeadTopology(settings, definition, partitions=partitions)
     topology.guarded = False  # nobody is called by a replay, so there is nothing to hold back
+    topology.restates = False  # nothing was final before
     topology.apply(found.reference)
     driver = _Offline(topology, sink)
     done = Replayed(as_of or 0, driver)

@@ -14,7 +14,7 @@ from processors.model import Row, load
 from streams.kafka_tools import Reader, partition_of
 from streams.settings import Settings
 from streams.topology import LeadTopology, build
-from streams.work import Headers
+from streams.work import SYSTEM, Headers
 
 log = getLogger(__name__)
 
@@ -28,7 +28,7 @@ Progress = Callable[[int, int], None]
 
 
 def rows(settings: Settings, progress: Progress | None = None) -> Iterator[tuple[str, Row]]:
-    """All rows by key (kind letter, ``:``, id), partition by partition.
+    """The rows of all subjects by key (kind letter, ``:``, id), partition by partition.
 
     :raises KafkaToolError: the changelog cannot be read; :raises RowVersionError: a newer program wrote it.
     """
@@ -36,7 +36,8 @@ def rows(settings: Settings, progress: Progress | None = None) -> Iterator[tuple
         numbers = reader.partitions(settings.changelog)
         for done, number in enumerate(numbers, 1):
             for key, data in _newest(reader, settings, number).items():
-                yield key.decode(), load(data)
+                if key[:1] != SYSTEM:
+                    yield key.decode(), load(data)
             if progress is not None:
                 progress(done, len(numbers))
 

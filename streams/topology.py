@@ -10,12 +10,25 @@ from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from heapq import heapify
+from itertools import islice
 from logging import getLogger
 
 import msgspec
 from aiokafka.partitioner import murmur2
 
-from processors import accounts, deals, figures, flood, ledger, market, purge, subject, tally, versions
+from processors import (
+    accounts,
+    checks,
+    deals,
+    figures,
+    flood,
+    ledger,
+    market,
+    purge,
+    subject,
+    tally,
+    versions,
+)
 from processors.compiled import Compiled, compile_definition
 from processors.definition.model import HOUR, Definition
 from processors.events import Event, from_envelope
@@ -23,6 +36,7 @@ from processors.figures import Contribution
 from processors.model import Row, dump, load, weight
 from processors.reference import Reference
 from processors.reference import apply as apply_reference
+from processors.restate import Closing
 from processors.say import HANDOVERS, RECORD_OF, Output
 from processors.scope import Scope
 from processors.subject import Refused, Result, Told
@@ -33,6 +47,7 @@ from streams.clock import clock_of
 from streams.dead_letters import dead_letter
 from streams.definitions import base_definition, default_definition
 from streams.partition import Partition
+from streams.restating import Parts, Restating
 from streams.settings import Settings
 from streams.work import Message, Record, Rows, SourceRecord, Work
 
@@ -42,6 +57,8 @@ log = getLogger(__name__)
 AHEAD_MS = 24 * 3_600_000
 #: Decoded rows that are kept between batches, over all partitions: decoding costs as much as folding.
 CACHE_ROWS = 20_000
+#: Rows that a look at the metrics examines, about 0.2 ms each.
+CHECKED_ROWS = 40
 #: Kafka takes records of up to 1 MB: what would become a larger one goes to the dead letters before it could stop the
 #: worker, now and after each restart. A timer may use the margin.
 MOST_BYTES, MARGIN_BYTES = 900_000, 80_000
@@ -59,6 +76,7 @@ class Staged(msgspec.Struct):
     moves: list[tuple[Contribution, Contribution]]
     counts: Counter[tuple[str, ...]]
     calls: list[tuple[str, int]] = []  # new calls on sales: team and hour
+    prices: int | None = None  # the version of spend and rates that was looked at
 
 
 class LeadTopology:
@@ -88,6 +106,9 @@ class LeadTopology:
         #: Hold back calls beyond what is usual: a replay says everything.
         self.guarded = settings.flood_guard == "on"
         self.calls = flood.Calls()
+        self._closing: Closing | None = None
+        self.restates = True
+        self._prices = 0  # version of spend and rates
         self._naming = 0  # totals are counted in the stages, days and segments of the definitions in force
 
     # -- reference data ---------------------------------------------------------------------------------------------
@@ -109,9 +130,11 @@ class LeadTopology:
 
     def apply(self, found: Sequence[tuple[Envelope, int]]) -> None:
         """Take over decoded reference events with the instants at which they were recorded."""
-        before = self.reference.definitions
+        before, rates, spent = self.reference.definitions, self.reference.rates, self.market
         self.reference = apply_reference(self.reference, [e for e, _ in found], [at for _, at in found])
         self.market = market.apply(self.market, [e for e, _ in found], [at for _, at in found])
+        if self.market is not spent or self.reference.rates != rates:
+            self._prices += 1
         for problem in self.reference.problems:
             if problem not in self._warned:
                 self._warned.add(problem)
@@ -119,13 +142,15 @@ class LeadTopology:
         if self.reference.definitions != before:
             self.definitions = tuple(map(compile_definition, self.reference.definitions))
             self._naming += 1
+            self._closing = None
 
     # -- the life of a partition ------------------------------------------------------------------------------------
 
     def opened(self, partition: int, rows: Rows) -> None:
-        part = self._parts[partition] = Partition(rows, self._naming)
+        part = self._parts[partition] = Partition(partition, rows, self._naming)
         for key, data in rows.items():
-            part.count_calls(self._count(part, key, data))
+            if key != part.journal.key:
+                part.count_calls(self._count(part, key, data))
         heapify(part.heap)
         for (team, hour), n in part.calls.items():
             self.calls.add(team, hour, n)
@@ -168,7 +193,13 @@ class LeadTopology:
             return -1 - len(part.review)  # at once; and what has changed with each slice is no idling
         if not live:
             return None  # timers wait for the end of the past: most of them would be outrun by its next event
+        if self.restates and (part.journal.row is None or self._unchecked(partition)):
+            return 0
         return 0 if part.waiting else part.next_due()
+
+    def _unchecked(self, partition: int) -> bool:
+        """Has the task that speaks of spend and rates still to look at new ones?"""
+        return partition == 0 and self.restates and self._parts[0].journal.checked != self._prices
 
     def due(self, partition: int, now_ms: int, live: bool, limit: int) -> Work:
         self.now_ms = max(self.now_ms, now_ms)
@@ -194,6 +225,9 @@ class LeadTopology:
         part.taken = []
         staged = work.staged
         assert isinstance(staged, Staged)
+        if staged.prices is not None:
+            part.journal.checked = staged.prices
+        part.journal.row = staged.rows.pop(part.journal.key, part.journal.row)
         for key, row in staged.rows.items():
             self._enlist(part, key, row)
             self._cache[partition, key] = row
@@ -220,6 +254,12 @@ class LeadTopology:
 
     def scope(self, key: bytes) -> Scope:
         return Scope(key.decode(), self.definitions, self.reference, _no_history)
+
+    def closing(self, now_ms: int) -> Closing:
+        """What is final at an instant; made anew once a day."""
+        if self._closing is None or not self._closing.holds(now_ms):
+            self._closing = Closing(now_ms, self.definitions)
+        return self._closing
 
     def partition_of(self, subject_id: str) -> int:
         return self._partition_of(subject_id)
@@ -261,6 +301,14 @@ class LeadTopology:
         )
         return self.calls.limit(team, hour, in_force.source.policy, len(self._parts), self.partitions)
 
+    def score_gaps(self) -> dict[int, int]:
+        """By partition: points without a ledger row, of the leads that were folded last."""
+        out = dict.fromkeys(self._parts, 0)
+        for (partition, key), row in islice(reversed(self._cache.items()), CHECKED_ROWS):
+            if key[:1] in b"la" and partition in out:
+                out[partition] += checks.score_gap(row, self.scope(key))
+        return out
+
     def exposition(self) -> str:
         """The funnel's part of ``/metrics``."""
         return metrics.exposition(self)
@@ -283,8 +331,22 @@ class _Batch:
         self.messages: list[Message] = []
         self.staged = Staged({}, [], Counter())
         self.fresh: list[tuple[str, int]] = []  # calls of the row at hand
+        self.restating = Restating(
+            partition, part.journal, topology.closing(now), now, live,
+            topology.settings.app_id, topology.settings.topics.restatements,
+        )  # fmt: skip
 
     def done(self) -> Work:
+        topology = self.topology
+        if self.live and topology._unchecked(self.partition):
+            self.restating.market(topology.market, topology.reference, topology.definitions[-1].source)
+            self.staged.prices = topology._prices
+        system = self.restating.done() if self.topology.restates else None
+        if system is not None:
+            self.rows[self.part.journal.key] = dump(system)
+            self.staged.rows[self.part.journal.key] = system
+            self.messages += self.restating.messages
+            self.staged.counts.update(self.restating.counts)
         return Work(self.rows, self.messages, self.staged)
 
     def count(self, *key: str) -> None:
@@ -441,28 +503,12 @@ class _Batch:
         row = topology.row_of(self.partition, key, self.part.rows)
         events = [e for e, _ in found]
         scope = self._scope(key)
-        move: tuple[Contribution, Contribution] | None = None
-        moves: list[tuple[Contribution, Contribution]] = []
-        if key[:1] == b"d":
-            result, moved = deals.process(scope.subject, row, events, self.now)
-            if moved is not None:
-                move = figures.of_deal(moved.before, scope, False), figures.of_deal(moved.after, scope, False)
-        elif key[:1] == b"c":
-            result, changed = accounts.process(scope.subject, row, events, told, self.now, scope, self.live)
-            if changed is not None:
-                move = (
-                    accounts.of_customer(changed.before, scope, False),
-                    accounts.of_customer(changed.after, scope, False),
-                )
-        else:
-            result = self._process(row, events, told, scope)
-            if result.moved is not None:
-                before, after = result.moved
-                move = figures.of_lead(before, scope, False), figures.of_lead(after, scope, False)
-            if result.engaged is not None:
-                moves.append(tally.moved(*result.engaged))
-            if result.kept:
-                moves.append(({}, {k[1:]: n for k, n in result.kept.items() if not k[0]}))
+        was = self.restating.look(key, row, bool(found or told), scope) if topology.restates else None
+        result, parts, moves = self._fold(key, row, events, told, scope)
+        final = None
+        if was is not None:
+            again = "refolded" in result.counts
+            final = self.restating.compare(was, key, row, parts, events, told, scope, again)
         data = dump(row)
         messages = [self._output(output) for output in result.outputs] if key[:1] in (b"l", b"c") else []
         messages += [self._tell(message) for message in result.told]
@@ -473,8 +519,8 @@ class _Batch:
         self.staged.rows[key] = row
         self.messages += messages
         self.staged.calls += self.fresh
-        if move is not None and move[0] != move[1]:
-            self.staged.moves.append(move)
+        if final is not None:
+            self.restating.say(key, topology.definitions[-1].source, *final)
         self.staged.moves += moves
         for what, n in result.counts.items():
             self.staged.counts[("outcomes", what)] += n
@@ -493,6 +539,38 @@ class _Batch:
         if row.floor:
             purge.settle(row, self.now, scope, self.live, result)
         return result
+
+    def _fold(
+        self, key: bytes, row: Row, events: Sequence[Event], told: Sequence[Told], scope: Scope
+    ) -> tuple[Result, Parts | None, list[tuple[Contribution, Contribution]]]:
+        """Fold by the row's kind: what came of it, the subject before and after, and what its figures were and are."""
+        parts: Parts | None = None
+        moves: list[tuple[Contribution, Contribution]] = []
+        if key[:1] == b"d":
+            result, moved = deals.process(scope.subject, row, events, self.now)
+            if moved is not None:
+                parts = moved.before, moved.after
+                moves.append(
+                    (figures.of_deal(parts[0], scope, False), figures.of_deal(parts[1], scope, False))
+                )
+        elif key[:1] == b"c":
+            result, changed = accounts.process(scope.subject, row, events, told, self.now, scope, self.live)
+            if changed is not None:
+                parts = changed.before, changed.after
+                of = accounts.of_customer
+                moves.append((of(parts[0], scope, False), of(parts[1], scope, False)))
+        else:
+            result = self._process(row, events, told, scope)
+            if result.moved is not None:
+                parts = result.moved
+                moves.append(
+                    (figures.of_lead(parts[0], scope, False), figures.of_lead(parts[1], scope, False))
+                )
+            if result.engaged is not None:
+                moves.append(tally.moved(*result.engaged))
+            if result.kept:
+                moves.append(({}, {k[1:]: n for k, n in result.kept.items() if not k[0]}))
+        return result, parts, [move for move in moves if move[0] != move[1]]
 
     @staticmethod
     def _check_sizes(row: bytes, messages: Sequence[Message], most: int) -> None:

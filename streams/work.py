@@ -10,6 +10,9 @@ from typing import NamedTuple, Protocol
 
 Headers = Sequence[tuple[str, bytes]]
 
+#: Kind letter of the rows that belong to a partition and to no subject (``s:<partition>``).
+SYSTEM = b"s"
+
 
 class SourceRecord(Protocol):
     """What is read of a consumed record (aiokafka's ConsumerRecord has all of it)."""

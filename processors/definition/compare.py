@@ -42,6 +42,7 @@ _NAMES = {
     "sweep_over_ms": "business time of a sweep",
     "fiscal_year_start": "first month of the fiscal year",
     "horizons_days": "conversion horizons (days)",
+    "closed_after_days": "days after which a month is closed",
     "context_asks": "what a complete context has",
     "approvals": "teams that sign",
     "sources": "sources with a line of their own",

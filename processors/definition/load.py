@@ -169,6 +169,7 @@ class _Loader:
             context_asks=top.texts("context_asks", base.context_asks),
             sources=self._sources(),
             horizons_days=self._horizons(),
+            closed_after_days=top.whole("closed_after_days", base.closed_after_days, 0, 60),
             approvals=top.texts("approvals", base.approvals),
             sweep=top.flag("sweep", False),
             text=self._text,

@@ -214,6 +214,7 @@ class Definition(Struct, frozen=True, kw_only=True):
     context_asks: tuple[str, ...] = ()  # attributes that a complete handoff context has
     sources: tuple[str, ...] = ()  # sources that may be labels of metrics; others are "(other)"
     horizons_days: tuple[int, ...] = (7, 30, 90)  # of cohort conversions
+    closed_after_days: int = 3  # after its end a month is closed: what changes it then is a restatement
     approvals: tuple[str, ...] = ("marketing", "sales")  # teams that sign a publication
     sweep: bool = False
     text: str = ""  # the TOML that it was read from

@@ -247,6 +247,9 @@ def _measured(d: Definition) -> list[str]:
     lines.append(f"- money in {d.base_currency}, gross margin {percent(d.margin_per_mille)}")
     lines.append(f"- conversions within {', '.join(map(str, d.horizons_days))} days")
     lines.append(
+        f"- a month is closed {d.closed_after_days} days after its end; what changes it later is restated openly"
+    )
+    lines.append(
         f"- revenue is credited to touches of the last {d.attribution.look_back_days} days before closing:"
     )
     lines += [f"    - {model}: {_MODELS[model]}" for model in d.attribution.models]

@@ -24,6 +24,7 @@ MODULES = (
     "queue",
     "win_model",
     "olist",
+    "restatements",
     "tail",
     "dead_letters",
     "privacy",

@@ -21,7 +21,7 @@ from tests.world import decided
 
 INPUTS = ("engagement", "lead", "deal")
 #: Parts of a row that do not follow from facts alone, but from how often and in what order they were told.
-TOLD = ("sequences", "version", "sent", "residue", "spoken", "epoch", "waiting", "digests")
+TOLD = ("sequences", "version", "sent", "residue", "spoken", "epoch", "waiting", "digests", "baseline")
 
 #: Figures of clocks, which start when a call is said: who reads a week in seconds says some of them on what had come
 #: from other partitions by then.
@@ -120,8 +120,8 @@ def from_scratch(key: str, row: Row, oracle: Oracle) -> State:
 def compare_said(found: Mapping[str, Row], heard: Subscriber) -> int:
     """The last revision of everything that was said is what the rows decide. How many outputs hold."""
     held: dict[str, dict[str, Output]] = {}
-    for (_, id_), output in heard.state.items():
-        if output["op"] != "withdrawn":
+    for (name, id_), output in heard.state.items():
+        if output["op"] != "withdrawn" and name != "restatement":
             held.setdefault(output["lead_id"], {})[id_] = output
     count = 0
     for key, row in found.items():

@@ -39,12 +39,16 @@ class Made:
         self.reference = NO_REFERENCE
         self.market = NOTHING
         self.now_ms = T0
+        self.gaps = dict.fromkeys(parts, 0)
 
     def totals_by_partition(self) -> dict[int, Contribution]:
         return self.parts
 
     def held_by_partition(self) -> dict[int, Counter[str]]:
         return {n: Counter({"sales": 2, "elsewhere": 1}) for n in self.parts}
+
+    def score_gaps(self) -> dict[int, int]:
+        return self.gaps
 
 
 def parsed(text: str) -> Samples:
@@ -249,7 +253,10 @@ def test_a_renamed_stage_keeps_its_balance() -> None:
 
 def test_a_broken_sum_shows() -> None:
     parts: dict[int, Contribution] = {0: {("entered", 30, "marketing", "-", "-"): 4, ("stranded",): 2}}
-    samples = parsed(exposition(Made(parts)))
+    made = Made(parts)
+    made.gaps[0] = 7
+    samples = parsed(exposition(made))
+    assert of(samples, "leadstream_checks", check="scores") == 7
     assert of(samples, "leadstream_checks", check="stages") == 4
     assert of(samples, "leadstream_checks", check="handoffs") == 2
 

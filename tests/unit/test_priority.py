@@ -119,10 +119,9 @@ def test_the_median_of_the_segment_else_of_all_else_none() -> None:
 def fine(f: Funnel) -> Contribution:
     """What all rows add, as reports read it."""
     out: Contribution = {}
-    for rows in f.driver.rows:
-        for key in rows.rows:
-            name = key.decode()
-            figures.add(out, figures.of_row(name, f.row(name), f.topology.scope(key)).items())
+    for key, _ in f.driver.all_rows():
+        name = key.decode()
+        figures.add(out, figures.of_row(name, f.row(name), f.topology.scope(key)).items())
     return {key: n for key, n in out.items() if n}
 
 

@@ -1,0 +1,121 @@
+"""A subscriber who wrote down the final numbers once keeps them exact by the restatements alone.
+
+Whatever comes late or twice, through the inbox, while workers are down or just back: the number then, plus the sum of
+new - old, is the number now.
+"""
+
+from __future__ import annotations
+
+import random
+
+from hypothesis import given
+
+from processors import figures
+from processors.days import DAY
+from processors.figures import Contribution
+from processors.model import load
+from processors.restate import Closing, Number
+from tests.strategies import SEEDS, T0, Sent, deals, histories, sent
+from tests.subscriber import Subscriber
+from tests.world import LAW, OWNERS, Funnel
+
+LEADS = ("lead-1", "lead-2")
+#: Facts are of the first forty days; they are delivered over so many.
+DAYS = 160
+
+
+def held(f: Funnel, then: Closing) -> dict[Number, int]:
+    """What was final ``then``, by what is known now."""
+    out: Contribution = {}
+    for key, data in f.driver.all_rows():
+        scope = f.topology.scope(key)
+        figures.add(out, figures.of_row(key.decode(), load(data), scope, f.now).items())
+    return {number: n for number, n in then.final(out).items() if n}
+
+
+class Keeper:
+    """Somebody who read the final numbers at an instant, and since then reads nothing but restatements."""
+
+    def __init__(self, f: Funnel) -> None:
+        self.then = Closing(f.now, f.topology.definitions)
+        self.known = held(f, self.then)
+        self.heard = {x.partition: x.offset for x in f.driver.read(f.settings.topics.restatements)}
+
+    def now(self, f: Funnel) -> dict[Number, int]:
+        numbers = dict(self.known)
+        subscriber = Subscriber()
+        for record in f.driver.read(f.settings.topics.restatements):
+            x = subscriber.take(record)
+            assert x is not None
+            if record.offset <= self.heard.get(record.partition, -1):
+                continue
+            number = Number(x["figure"], tuple(x["labels"].items()), x["period"])
+            if self.then.covers(number):
+                numbers[number] = numbers.get(number, 0) + x["new"] - x["old"]
+        return {number: n for number, n in numbers.items() if n}
+
+
+def lived(f: Funnel, found: list[Sent], rng: random.Random) -> list[Keeper]:
+    """Deliver some facts late or very late; workers are sometimes down for days. Keepers begin at any time."""
+    late = sorted(
+        (
+            (max(x.recorded_at, T0 + rng.randrange(DAYS) * DAY + rng.randrange(DAY)), n)
+            for n, x in enumerate(found)
+        ),
+    )
+    keepers = []
+    down = False
+    for at, n in late:
+        if down:
+            f.driver.now_ms = max(f.now, at)
+            if rng.random() < 0.5:
+                f.driver.run(rng.randint(1, 3))
+        else:
+            f.driver.advance(max(f.now, at))
+        f.publish(found[n]._replace(recorded_at=at))
+        if rng.random() < 0.15:
+            f.publish(found[n]._replace(recorded_at=at))
+        if down and rng.random() < 0.4:
+            f.driver.run()
+            f.driver.catch_up()
+            down = False
+        if not down:
+            f.driver.run()
+            if rng.random() < 0.3:
+                keepers.append(Keeper(f))
+            if rng.random() < 0.2:
+                f.restart()
+                f.driver.live = False
+                down = True
+    f.driver.now_ms = max(f.now, T0 + DAYS * DAY)
+    f.driver.run()
+    f.driver.catch_up()
+    return keepers
+
+
+def people(rng: random.Random) -> list[Sent]:
+    """Who is who: merges, their ends, and erasures; any of them at any time."""
+    out = []
+    for n in range(rng.randrange(4)):
+        t = T0 + rng.randrange(40 * DAY)
+        winner, loser = rng.sample(LEADS, 2)
+        kind = rng.choice(("merged", "merged", "unmerged", "erased"))
+        if kind == "merged":
+            payload, subject = {"loser": loser, "winner": winner}, winner
+        elif kind == "unmerged":
+            payload, subject = {"merge_event_id": "m-0"}, winner
+        else:
+            payload, subject = {"request_id": f"r-{n}"}, loser
+        out.append(sent(kind, t, 900 + n, payload, subject={"lead_id": subject}, source_event_id=f"m-{n}"))
+    return out
+
+
+@given(histories(leads=LEADS, most=8, lagged=True), deals(leads=LEADS, most=6), SEEDS)
+def test_final_numbers_and_restatements_since_are_the_final_numbers(
+    history: list[Sent], traded: list[Sent], seed: int
+) -> None:
+    rng = random.Random(seed)
+    f = Funnel(LAW, T0, partitions=rng.choice((1, 3)), owners=OWNERS)
+    f.say("created", T0, {"source": "event", "generated_by": "marketing"}, lead="lead-0")
+    for keeper in lived(f, [*history, *traded, *people(rng)], rng):
+        assert keeper.now(f) == held(f, keeper.then)

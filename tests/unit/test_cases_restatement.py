@@ -1,0 +1,326 @@
+"""DOMAIN 8, restatement: what was final and changes is said openly, with old, new and cause, once.
+
+March 2026 is closed on 4 April. Its cohorts mature on 8 and 30 April and on 29 June.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from processors.days import DAY
+from processors.definition.model import HOUR
+from processors.restate import CAUSES, FIGURES
+from tests.strategies import at
+from tests.subscriber import Subscriber
+from tests.world import Funnel, variant
+
+CLOSED = at(34)
+BORN = {"source": "event", "generated_by": "marketing"}
+
+
+def said(f: Funnel, **having: Any) -> list[dict[str, Any]]:
+    return f.out("restatements", None, **having)
+
+
+def numbers(f: Funnel, figure: str) -> list[tuple[Any, ...]]:
+    """(labels, period, old, new) of a figure, in order."""
+    return [(x["labels"], x["period"], x["old"], x["new"]) for x in said(f, figure=figure)]
+
+
+def late(f: Funnel, type_: str, t: int, payload: dict[str, Any] | None = None, **more: Any) -> None:
+    f.say(type_, t, payload, recorded_at=f.now, **more)
+
+
+def test_case_09_late_after_maturity_is_a_restatement_with_old_new_and_cause() -> None:
+    f = Funnel(now=at(1), partitions=1)
+    f.fit()
+    f.hot()
+    f.until(at(50))  # 20 April: the month is closed, of its cohorts the one within a week has matured
+    assert said(f) == []
+    late(f, "created", at(10), BORN, lead="lead-2")
+    (leads,) = said(f, figure="leads")
+    assert leads["labels"] == {"series": "marketing", "source": "event"}
+    assert (leads["period"], leads["old"], leads["new"]) == ("2026-03", 0, 1)
+    assert (leads["cause"], leads["lead_id"]) == ("late:created:40d", "lead-2")
+    assert (leads["occurred_at"], leads["as_of"], leads["op"]) == (at(10), at(50), "new")
+    (cohort,) = said(f, figure="cohort_entered")
+    assert (cohort["labels"], cohort["old"], cohort["new"]) == ({"stage": "known", "source": "event"}, 0, 1)
+    assert said(f, figure="cohort_converted") == []
+    for n in range(3):
+        late(f, "content_downloaded", at(11, n), {"asset_id": f"a{n}"}, lead="lead-2")
+    late(f, "attributes_changed", at(11, 5), {"fields": {"job_title": "cto"}}, lead="lead-2")
+    before = len(said(f))
+    late(f, "qualified_by_sales", at(16), lead="lead-2")
+    after = said(f)[before:]
+    assert {x["cause"] for x in after} == {"late:qualified_by_sales:34d"}
+    assert numbers(f, "sqls") == [({"series": "marketing", "source": "event"}, "2026-03", 0, 1)]
+    converted = [
+        (x["labels"]["from"], x["labels"]["to"], x["labels"]["horizon"])
+        for x in said(f, figure="cohort_converted")
+    ]
+    assert converted
+    assert {h for *_, h in converted} == {"7"}  # of 30 and 90 days nothing was final
+    assert said(f, figure="cohort_converted")[0]["period"] == "2026-03"
+
+
+def test_case_09_before_the_month_is_closed_nothing_is_restated() -> None:
+    f = Funnel(now=at(1))
+    f.until(CLOSED - 1)
+    late(f, "created", at(10), BORN)
+    assert said(f) == []
+    f.until(CLOSED)
+    late(f, "created", at(11), BORN, lead="lead-2")
+    assert [x["lead_id"] for x in said(f, figure="leads")] == ["lead-2"]
+    f.say("created", f.now, BORN, lead="lead-3")
+    f.say("created", f.now - 2 * DAY, BORN, lead="lead-4", recorded_at=f.now)  # of April
+    assert [x["lead_id"] for x in said(f, figure="leads")] == ["lead-2"]
+
+
+def test_how_long_after_its_end_a_month_is_closed_is_part_of_the_definition() -> None:
+    f = Funnel(variant("closed_after_days = 20\nhorizons_days = [30]"), now=at(1))
+    f.until(at(50))
+    late(f, "created", at(10), BORN)
+    assert said(f) == []
+    f.until(at(51))
+    late(f, "created", at(11), BORN, lead="lead-2")
+    assert [x["lead_id"] for x in said(f, figure="leads")] == ["lead-2"]
+
+
+def test_a_fact_that_moves_a_lead_from_one_month_to_another_restates_both() -> None:
+    f = Funnel(now=at(31))
+    f.say("created", at(32), BORN)  # 2 April
+    f.until(at(70))  # 10 May
+    assert said(f) == []
+    late(f, "form_submitted", at(20), {"form_id": "x", "intent": "content"})
+    late(f, "created", at(19), BORN)
+    moved = {(x["period"], x["old"], x["new"]) for x in said(f, figure="leads")}
+    assert moved == {("2026-03", 0, 1), ("2026-04", 1, 0)}
+
+
+def test_case_34_and_35_deals_of_a_closed_month() -> None:
+    f = Funnel(now=at(1))
+    f.fit()
+    money = {"amount": 1000, "currency": "EUR"}
+    f.say(
+        "opened", at(3), {"leads": [{"lead_id": "lead-1"}], "pipeline": "p", "stage": "s"} | money, deal="d-1"
+    )
+    f.say("won", at(5), money, deal="d-1")
+    f.until(at(50))
+    labels = {"pipeline": "p", "currency": "EUR"}
+    late(f, "won", at(5, 1), {"amount": 1200, "currency": "EUR"}, deal="d-1")  # case 35: the difference
+    assert numbers(f, "won_amount") == [(labels, "2026-03", 1000, 1200)]
+    assert [x["cause"] for x in said(f)] == ["late:won:44d"]
+    assert numbers(f, "closed_deals") == []
+    f.say("reopened", f.now, deal="d-1")  # case 34: not late, and yet it takes back what was final
+    f.say("lost", f.now + HOUR, {"reason_code": "price"}, deal="d-1")
+    assert numbers(f, "won_amount")[1:] == [(labels, "2026-03", 1200, 0)]
+    assert numbers(f, "closed_deals") == [({"status": "won"} | labels, "2026-03", 1, 0)]
+    assert {x["cause"] for x in said(f)[1:]} <= {
+        "late:won:44d",
+        "late:deal_reopened:0d",
+        "late:reopened:0d",
+        "late:lost:0d",
+    }
+    assert numbers(f, "leads_won") == [({"source": "webinar"}, "2026-03", 1, 0)]
+
+
+def test_what_was_published_in_time_and_read_late_is_a_backlog() -> None:
+    """Workers were down from 20 March to 10 April; timers that fell due meanwhile are no news."""
+    f = Funnel(now=at(1), partitions=1)
+    f.fit()
+    f.hot()  # handed over: it expires while nobody is there
+    f.say("created", at(19), BORN, lead="lead-2", recorded_at=at(19), run=False)
+    f.say("content_downloaded", at(2), {"asset_id": "x"}, recorded_at=at(2), run=False)
+    f.driver.now_ms, f.driver.live = at(40), False
+    f.restart()
+    f.driver.run()
+    assert said(f) == []
+    f.say("created", at(18), BORN, lead="lead-3", recorded_at=at(40))
+    assert said(f) == []
+    f.driver.catch_up()
+    assert {(x["figure"], x["lead_id"], x["cause"]) for x in said(f) if x["figure"] == "leads"} == {
+        ("leads", "lead-2", "backlog:created"),
+        ("leads", "lead-3", "late:created:22d"),
+    }
+    assert [x for x in said(f) if x["lead_id"] == "lead-1"] == []
+    assert "expired" in f.stages() or f.handoffs()[0].outcome
+
+
+def test_a_first_import_restates_nothing() -> None:
+    f = Funnel(now=at(60), live=False, partitions=1)
+    f.fit(at(1))
+    f.say("won", at(2), {"amount": 5, "currency": "EUR"}, deal="d-1", recorded_at=at(60))
+    f.restart()  # it takes two goes
+    f.say("created", at(3), BORN, lead="lead-2")
+    f.driver.catch_up()
+    assert said(f) == []
+    late(f, "created", at(4), BORN, lead="lead-3")
+    f.driver.live = False
+    late(f, "created", at(5), BORN, lead="lead-4")
+    f.driver.catch_up()
+    assert [x["lead_id"] for x in said(f, figure="leads")] == ["lead-3", "lead-4"]
+
+
+def test_case_48_a_back_fill_into_closed_months_is_summed_and_names_nobody() -> None:
+    f = Funnel(now=at(1), partitions=1)
+    f.until(at(50))
+    for n in range(20):
+        f.say("created", at(3), BORN, lead=f"lead-{n}", backfill=True, recorded_at=f.now, run=False)
+    f.driver.run()
+    (leads,) = said(f, figure="leads")
+    assert (leads["old"], leads["new"], leads["cause"], leads["lead_id"]) == (0, 20, "backfill", None)
+
+
+def test_restatements_are_said_once_and_in_sequence_over_restarts_and_aborted_transactions() -> None:
+    f = Funnel(now=at(1), partitions=1)
+    f.until(at(50))
+    for n in range(6):
+        f.say("created", at(3, n), BORN, lead=f"lead-{n}", recorded_at=f.now, run=False)
+        if n % 2:
+            record = f.driver.topics[f.settings.topics.lead][0][-1]
+            lost = f.topology.batch(0, [record], f.now, True)  # the transaction is aborted: it comes again
+            assert any(m.topic == f.settings.topics.restatements for m in lost.messages)
+        f.driver.run()
+        f.restart()
+    subscriber = Subscriber()
+    found = subscriber.take_all(f.driver.read(f.settings.topics.restatements))
+    assert [x["lead_id"] for x in found if x["figure"] == "leads"] == [f"lead-{n}" for n in range(6)]
+    assert subscriber.repeated == 0
+    assert {key.decode() for _, key in subscriber.sequences} == {
+        "leads/0",
+        "entered/0",
+        "left/0",
+        "cohort_entered/0",
+    }
+    assert len({x["output_id"] for x in found}) == len(found)
+    assert {x["figure"] for x in found} <= set(FIGURES)
+    assert {x["cause"].partition(":")[0] for x in found} <= set(CAUSES)
+
+
+@pytest.mark.parametrize("conflict", [False, True])
+def test_a_repeated_fact_restates_nothing_and_a_conflict_says_so(conflict: bool) -> None:
+    f = Funnel(now=at(1))
+    f.say("created", at(3), BORN, recorded_at=at(4), source_event_id="e-1")
+    f.until(at(50))
+    more = BORN | {"source": "partner"} if conflict else BORN
+    f.say("created", at(3), more, recorded_at=at(3), source_event_id="e-1", run=False)
+    f.driver.run()
+    assert bool(said(f)) is conflict
+    assert {x["cause"] for x in said(f)} <= {"conflict"}
+
+
+# What belongs to no row ----------------------------------------------------------------------------------------------
+
+SPEND = {"channel": "search", "currency": "EUR", "kind": "media", "team": "marketing"}
+
+
+def spent(f: Funnel, first: str, last: str, amount: int, **more: Any) -> None:
+    f.learn("spend_recorded", at(1), period_start=first, period_end=last, amount=amount, **(SPEND | more))
+    f.driver.run()
+
+
+def test_case_46_late_spend_is_restated_by_month_once_by_one_task() -> None:
+    f = Funnel(now=at(1), partitions=3)
+    spent(f, "2026-03-01", "2026-03-31", 3100)
+    f.until(at(50))
+    assert said(f) == []
+    spent(f, "2026-03-22", "2026-04-10", 2000)  # half of it in the closed month
+    assert numbers(f, "spend") == [(SPEND, "2026-03", 3100, 4100)]
+    (first,) = said(f)
+    assert (first["cause"], first["lead_id"], first["as_of"]) == ("spend", None, at(50))
+    f.restart()
+    f.driver.run()
+    spent(f, "2026-04-01", "2026-04-30", 7, channel="fair")  # of the month that is open
+    assert len(said(f)) == 1
+    f.until(at(70))
+    spent(f, "2026-04-01", "2026-04-30", 5, channel="fair")
+    assert numbers(f, "spend")[1:] == [(SPEND | {"channel": "fair"}, "2026-04", 7, 12)]
+    assert [x["sequence"] for x in said(f)] == [1, 2]
+
+
+def test_case_46_spend_that_came_while_the_workers_were_down_is_said_when_they_are_back() -> None:
+    f = Funnel(now=at(1))
+    spent(f, "2026-03-01", "2026-03-31", 3100)
+    f.driver.now_ms, f.driver.live = at(50), False
+    f.learn("spend_recorded", at(49), period_start="2026-03-05", period_end="2026-03-05", amount=9, **SPEND)
+    f.restart()
+    f.driver.run()
+    assert said(f) == []
+    f.driver.catch_up()
+    assert numbers(f, "spend") == [(SPEND, "2026-03", 3100, 3109)]
+    f.restart()
+    f.driver.run()
+    assert len(said(f)) == 1
+
+
+def test_case_45_a_restated_rate_of_a_closed_day_is_said_openly() -> None:
+    f = Funnel(now=at(1))
+    f.learn("fx_rate_set", at(5), base="USD", quote="EUR", date="2026-03-05", rate="0.9")
+    f.learn("fx_rate_set", at(40), base="USD", quote="EUR", date="2026-04-05", rate="0.8")
+    f.until(at(50))
+    f.learn("fx_rate_set", at(50), base="USD", quote="EUR", date="2026-04-05", rate="0.85")
+    f.driver.run()
+    assert said(f) == []
+    f.learn("fx_rate_set", at(50), base="USD", quote="EUR", date="2026-03-05", rate="0.92")
+    f.learn("fx_rate_set", at(50), base="USD", quote="EUR", date="2026-03-06", rate="0.93")
+    f.driver.run()
+    pair = {"base": "USD", "quote": "EUR"}
+    assert numbers(f, "rate") == [
+        (pair, "2026-03-05", 900_000_000, 920_000_000),
+        (pair, "2026-03-06", None, 930_000_000),
+    ]
+    assert {x["cause"] for x in said(f)} == {"rate"}
+
+
+def test_spend_and_rates_of_a_first_import_restate_nothing() -> None:
+    f = Funnel(now=at(50), live=False)
+    f.fit(at(1))
+    spent(f, "2026-03-01", "2026-03-31", 3100)
+    f.learn("fx_rate_set", at(5), base="USD", quote="EUR", date="2026-03-05", rate="0.9")
+    f.driver.catch_up()
+    assert said(f) == []
+
+
+# Who is who ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_merge_and_its_end_restate_what_both_counted_in_a_closed_month() -> None:
+    f = Funnel(now=at(1), partitions=4)
+    for n in (1, 2):
+        f.say("created", at(2, n), BORN, lead=f"lead-{n}")
+    f.until(at(50))
+    f.say("merged", f.now, {"loser": "lead-2", "winner": "lead-1"}, source_event_id="m-1")
+    leads = said(f, figure="leads")
+    assert sum(x["new"] - x["old"] for x in leads) == -1
+    assert {(x["lead_id"], x["cause"]) for x in leads} == {("lead-2", "merged")}
+    f.say("unmerged", f.now, {"merge_event_id": "m-1"})
+    leads = said(f, figure="leads")
+    assert sum(x["new"] - x["old"] for x in leads) == 0
+    assert (leads[-1]["lead_id"], leads[-1]["cause"]) == ("lead-2", "unmerged")
+
+
+def test_what_was_counted_of_an_erased_person_stays_and_names_nobody_any_more() -> None:
+    f = Funnel(now=at(1), partitions=1)
+    f.say("created", at(2), BORN)
+    f.until(at(50))
+    f.say("erased", f.now, {"request_id": "r-1"})
+    assert said(f) == []
+    late(f, "erased", at(30), {"request_id": "r-2"})  # in March it took the lead out of its stage
+    assert {x["lead_id"] for x in said(f)} <= {None}
+
+
+def test_an_alias_that_hears_of_its_merge_again_while_workers_are_down_has_nothing_to_restate() -> None:
+    f = Funnel(now=at(1), partitions=1)
+    for n in (1, 2):
+        f.say("created", at(2, n), BORN, lead=f"lead-{n}")
+    f.until(at(50))
+    f.say("merged", at(20), {"loser": "lead-2", "winner": "lead-1"}, recorded_at=f.now)
+    before = len(said(f))
+    f.driver.live = False
+    f.restart()
+    f.say("merged", at(21), {"loser": "lead-2", "winner": "lead-1"}, recorded_at=f.now)
+    f.driver.catch_up()
+    assert before > 0
+    assert len(said(f)) == before
