@@ -81,6 +81,10 @@ _MADE = (
 )
 
 
+#: The counts that final numbers are made of.
+COUNTS = frozenset(("cohort", "converted", *(made.of for made in _MADE)))
+
+
 class _Picked(NamedTuple):
     """`_From`, with places in keys instead of names."""
 

@@ -25,6 +25,7 @@ from processors.reference import Reference
 from processors.restate import (
     BACKFILLED,
     BACKLOG,
+    COUNTS,
     FIGURES,
     LATE,
     Cause,
@@ -286,4 +287,5 @@ def _with_residue(contribution: Contribution, was: Was) -> Contribution:
 
 
 def _packed(contribution: Contribution) -> bytes:
-    return encode(list(contribution.items()))
+    # only what can be restated: forecasts are made of squares, which no 64 bits hold
+    return encode([(key, n) for key, n in contribution.items() if key[0] in COUNTS])

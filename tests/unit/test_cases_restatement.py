@@ -324,3 +324,25 @@ def test_an_alias_that_hears_of_its_merge_again_while_workers_are_down_has_nothi
     f.driver.catch_up()
     assert before > 0
     assert len(said(f)) == before
+
+
+def test_a_large_deal_that_moves_while_workers_are_down_is_compared_like_any_other() -> None:
+    """Its variance in the forecast has more than 64 bits."""
+    f = Funnel(now=at(1), partitions=1)
+    money = {"amount": 21_800_000, "currency": "USD"}
+    f.say(
+        "opened", at(2), {"leads": [], "pipeline": "p", "stage": "s", "probability": 0.1} | money, deal="d-1"
+    )
+    f.driver.now_ms, f.driver.live = at(50), False
+    f.restart()
+    f.say(
+        "stage_changed",
+        at(4),
+        {"stage": "t", "status": "open", "probability": 0.5},
+        deal="d-1",
+        recorded_at=at(50),
+    )
+    f.say("won", at(5), money, deal="d-1", recorded_at=at(50))
+    f.driver.catch_up()
+    assert f.dead() == []
+    assert numbers(f, "won_amount") == [({"pipeline": "p", "currency": "USD"}, "2026-03", 0, 21_800_000)]
