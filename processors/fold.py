@@ -41,7 +41,7 @@ def feed(
         while s.due < e[0] >> 22:
             fire(s, scope)
         step(s, e, scope)
-        if snapshot is not None and (not s.n % SPACING or s.left):
+        if snapshot is not None and (not s.n % SPACING or s.left) and s.b == e[1]:
             snapshot(s)
 
 

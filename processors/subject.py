@@ -254,7 +254,7 @@ def _take(row: Row, e: Event, now: int, scope: Scope, out: Result, folding: bool
             tally.recount(row, effective(row))
         else:
             tally.add(row.tally, head, item)
-        if not head.n % SPACING:
+        if not head.n % SPACING and head.b == b:
             row.snapshots.append((head.a, head.b, encode(head)))
         return None
     return min((a, b), (_unsaid_trigger(row, head, e) << 22, 0))

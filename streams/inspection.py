@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from processors import deals, explain, handoff, ledger, links, scoring
+from processors import deals, explain, handoff, identity, ledger, links, scoring
 from processors.compiled import Compiled
 from processors.days import iso
 from processors.definition.plain import words
@@ -116,6 +116,7 @@ class Subject:
         value, until = s.override
         return self._heading() | {
             **self._standing(),
+            **self._people(),
             "engagement_milli": scoring.engagement(s, d.days.day(self.as_of), d),
             "override": {"value_milli": value, "until_at": until} if until > self.as_of else None,
             "fit_milli": s.fit,
@@ -146,6 +147,11 @@ class Subject:
             "definition": f"{source.name}@{source.version}",
             "time_zone": source.time_zone,
         }
+
+    def _people(self) -> View:
+        """Who this one turned out to be (of a browser: its last user), and who turned out to be this one."""
+        found = [_NAMES[name[:1]] + " " + name[2:] for name, _ in identity.aliases(self.row.members)]
+        return {"merged_into": self.row.target[2:] or None, "aliases": found, "crowded": self.row.crowded}
 
     def _standing(self) -> View:
         s = self.state

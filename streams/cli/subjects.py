@@ -63,6 +63,12 @@ class Printer:
         self.fields(
             (
                 ("stage", self.standing(found)),
+                (
+                    "merged",
+                    f"into {found['merged_into']}, who is shown instead" if found["merged_into"] else "",
+                ),
+                ("includes", ", ".join(found["aliases"])),
+                ("shared", "by more people than can be told apart" if found["crowded"] else ""),
                 ("score", score + (", qualified" if found["qualified"] else "")),
                 ("segment", found["segment"] or ""),
                 ("source", _source(found["source"])),

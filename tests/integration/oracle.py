@@ -21,7 +21,18 @@ from tests.world import decided
 
 INPUTS = ("engagement", "lead", "deal")
 #: Parts of a row that do not follow from facts alone, but from how often and in what order they were told.
-TOLD = ("sequences", "version", "sent", "residue", "spoken", "epoch", "waiting", "digests", "baseline")
+TOLD = (
+    "sequences",
+    "version",
+    "sent",
+    "residue",
+    "spoken",
+    "epoch",
+    "again",
+    "waiting",
+    "digests",
+    "baseline",
+)
 
 #: Figures of clocks, which start when a call is said: who reads a week in seconds says some of them on what had come
 #: from other partitions by then.
@@ -107,7 +118,10 @@ def differing(row: Row, wanted: Row) -> dict[str, tuple[Any, Any]]:
 
 
 def _facts_of(member: Member | None) -> object:
-    return None if member is None else (member.alias, member.edge, member.ledger, member.data)
+    """What was taken back is as if it had never been told."""
+    if member is None or not (member.alias or member.ledger or member.edge != (0, 0)):
+        return None
+    return member.alias, member.edge, member.ledger, member.data
 
 
 def from_scratch(key: str, row: Row, oracle: Oracle) -> State:
@@ -121,7 +135,8 @@ def compare_said(found: Mapping[str, Row], heard: Subscriber) -> int:
     """The last revision of everything that was said is what the rows decide. How many outputs hold."""
     held: dict[str, dict[str, Output]] = {}
     for (name, id_), output in heard.state.items():
-        if output["op"] != "withdrawn" and name != "restatement":
+        # A refused merge is no decision of a journey: unit tests look at it.
+        if output["op"] != "withdrawn" and name != "restatement" and "/refused/merge/" not in id_:
             held.setdefault(output["lead_id"], {})[id_] = output
     count = 0
     for key, row in found.items():
@@ -147,15 +162,17 @@ def compare_said(found: Mapping[str, Row], heard: Subscriber) -> int:
     return count
 
 
-def prove(pipeline: Pipeline, outputs: int) -> None:
+def prove(pipeline: Pipeline, outputs: int, *, merged: bool = False) -> None:
     """Rows, figures, outputs and dead letters are those of the oracle.
 
     :param outputs: more than so many were said; else the test would prove little.
+    :param merged: many leads were called before they turned out to be others: their handoffs keep the ids and clocks that
+        they were said with, where the oracle says one for all of them; so figures of handoffs are not compared.
     """
     oracle = folded(pipeline)
     rows = pipeline.rows()
     other_clocks = compare_rows(rows, oracle)
-    assert other_clocks <= len(rows) / 50
+    assert other_clocks <= len(rows) / (20 if merged else 50)
     heard = pipeline.heard()
     assert heard.repeated == 0, "something was said twice"
     assert compare_said(rows, heard) > outputs
@@ -163,7 +180,7 @@ def prove(pipeline: Pipeline, outputs: int) -> None:
     found, wanted = (
         [f for f in figures if f["figure"] not in timed] for figures in (pipeline.figures(), oracle.figures())
     )
-    assert found == wanted
+    assert merged or found == wanted
     letters = pipeline.letters()
     found = {letter.place: letter.code for letter in letters}
     assert len(found) == len(letters), "one dead letter for each bad record"

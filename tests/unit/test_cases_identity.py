@@ -573,3 +573,11 @@ def test_a_worker_that_starts_anew_knows_who_is_who() -> None:
     assert [h.id for h in f.handoffs(TWO) if h.outcome] == [named]
     f.until(MONDAY + 30 * DAY)
     nothing_on_its_way(f)
+
+
+def test_facts_about_who_is_who_make_no_snapshots() -> None:
+    """They change no state, so a snapshot after them would only repeat the one before."""
+    f = Funnel()
+    merge(f, TWO, ONE, MONDAY + 9 * HOUR, 1)
+    unmerge(f, ONE, MONDAY + 10 * HOUR, 1)
+    assert f.row("l:lead-1").snapshots == []

@@ -413,3 +413,28 @@ def test_spans_have_two_units_at_most(length: int, said: str) -> None:
     assert ago(MONDAY + length, MONDAY) == f"in {said}"
     if length:
         assert ago(MONDAY - length, MONDAY) == f"{said} ago"
+
+
+MERGED = [
+    *HANDED,
+    page(MONDAY + 1, subject={"anonymous_id": "visitor-1"}),
+    event("identified", MONDAY + 2 * HOUR, {"anonymous_id": "visitor-1", "lead_id": "lead-1"}),
+    event("created", MONDAY, {"source": "fair"}, subject={"lead_id": "lead-2"}, source_event_id="other"),
+    event(
+        "merged", MONDAY + 3 * HOUR, {"loser": "lead-1", "winner": "lead-2"}, subject={"lead_id": "lead-2"}
+    ),
+]
+
+
+def test_who_turned_out_to_be_whom(show: Show, run: Run) -> None:
+    winner, loser = show(MERGED, "show", "lead-2"), show(MERGED, "show", "lead-1")
+    assert (winner["aliases"], winner["merged_into"]) == (["anonymous visitor-1", "lead lead-1"], None)
+    assert (winner["stage"], winner["open_handoff"]["attempt"]) == ("mql", 1)
+    assert (loser["stage"], loser["merged_into"], loser["aliases"]) == (
+        None,
+        "lead-2",
+        ["anonymous visitor-1"],
+    )
+    told = run(MERGED, "show", "lead-1").output
+    assert "into lead-2" in told
+    assert "anonymous visitor-1, lead lead-1" in run(MERGED, "show", "lead-2").output
