@@ -230,7 +230,9 @@ def test_no_clock_starts_before_it_could_be_known(history: list[Sent]) -> None:
     """Delivered as they were recorded, no handoff is born breached, and what was said of a start stays."""
     w = World(now=0)
     starts: dict[str, int] = {}
+    heard: list[int] = []
     for x in sorted(history, key=lambda x: (x.recorded_at, x.offset)):
+        heard.append(recorded_at(x.event.a, x.event.c))
         w.tick(x.recorded_at - 1)
         before = len(w.outputs)
         w.batch([x.event], x.recorded_at)
@@ -238,8 +240,8 @@ def test_no_clock_starts_before_it_could_be_known(history: list[Sent]) -> None:
             name = o.record.get("handoff_id")
             if o.record.get("kind") == "made" and o.record["op"] != "withdrawn":
                 if o.record["op"] == "new" and name not in starts:
-                    e = x.event  # a row keeps when it was recorded to 1/2048 of how late that was
-                    assert o.record["started_at"] == recorded_at(e.a, e.c)
+                    # a row keeps when a fact was recorded to 1/2048 of how late that was: others may seem the last one
+                    assert x.recorded_at <= o.record["started_at"] <= max(heard)
                     assert not o.record["breached"]
                 assert starts.setdefault(name, o.record["started_at"]) == o.record["started_at"]
 
