@@ -185,13 +185,15 @@ def copies(me: str, row: Row, found: Place, now: int) -> dict[str, Member]:
     out = {}
     for name in wanted.keys() | edges.keys():
         blob, data = ledger.pack(wanted.get(name, ()))
-        out[name] = Member(0, False, edges.get(name, (0, 0)), blob, data, epoch=_known_epoch(row), asks=True)
+        out[name] = Member(
+            0, False, edges.get(name, (0, 0)), blob, data, epoch=row.spoke.get(name, 0), asks=True
+        )
     for link in found.links:
         out[link.target] = copy_for(row, link)
     return out
 
 
-def _known_epoch(row: Row) -> int:
+def known_epoch(row: Row) -> int:
     """The greatest epoch in which this row or the one it belongs to may have spoken."""
     above = row.members.get(row.target)
     return max(row.epoch, above.epoch if above is not None else 0)

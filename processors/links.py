@@ -56,6 +56,7 @@ def settle(row: Row, now: int, scope: Scope) -> tuple[Place, bool]:
     row.refused = identity.refusals(scope.subject, row, found)
     if not target:
         _speak_last(row)
+    _note_epochs(row)
     return found, bool(target) != bool(was)
 
 
@@ -69,6 +70,20 @@ def _speak_last(row: Row) -> None:
     if above >= max(row.epoch, 1) and row.minted:
         row.epoch = 1 + above
         row.again = True
+
+
+def _note_epochs(row: Row) -> None:
+    """Remember how late each alias may have been spoken for, here or further up. Of those who are none any more it is
+    not raised further by what this row says of itself: three who were parted would outdo each other for ever."""
+    if not row.members:
+        return
+    known = identity.known_epoch(row)
+    names = {name for name, _ in identity.aliases(row.members) if name[:1] == "l"}
+    if row.target:
+        names |= row.spoke.keys()
+    late = {name: known for name in names if row.spoke.get(name, 0) < known}
+    if late:
+        row.spoke = {**row.spoke, **late}
 
 
 def _most(now: int, scope: Scope) -> int:

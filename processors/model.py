@@ -333,6 +333,9 @@ class Row(Struct, array_like=True):
     gone: bytes = b""  # and who they were
     flooded: tuple[tuple[int, str], ...] = ()  # (trigger, team) of handoffs that the flood guard holds back
     baseline: bytes = b""  # what it added to the figures when something was last said (`streams.restating`)
+    spoke: dict[
+        str, int
+    ] = {}  # the greatest epoch in which anybody may have spoken for one who was an alias here
 
 
 #: Layouts of stored rows: msgpack as it is, and in an LZ4 block with its size, where that is worth it.
