@@ -31,6 +31,7 @@ TOLD = (
     "again",
     "waiting",
     "digests",
+    "spoke",
     "baseline",
 )
 
