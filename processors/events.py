@@ -197,7 +197,9 @@ def _natural_key(e: Envelope) -> tuple[str, ...] | None:
     if e.type in ("event_registered", "event_attended"):
         return (e.type, str(p.get("event_id")))
     if e.type == "identified":
-        return (e.type, str(p.get("anonymous_id")), str(p.get("lead_id")))
+        # with the minute: on a shared browser the first person may well come back after the second
+        who = str(p.get("anonymous_id")), str(p.get("lead_id"))
+        return (e.type, *who, str(e.occurred_at // _MINUTE))
     return None
 
 

@@ -108,11 +108,14 @@ def _fact(s: State, kind: int, f: Fact) -> None:
     if s.past and forgetting.is_of_the_past(s, kind, f.t, f.data):
         return qualify.arm(s, f.d, f.scope)
     before = scoring.level(s, f.t, f.d)
-    if not s.journeys or (s.left and kind != _CONSENT):
+    starts = not s.journeys or (s.left and kind != _CONSENT)
+    if starts:
         lifecycle.started(s, f.t, f.d, f.backfill)
     handler = FACTS.get(kind)
     if handler is not None:
         handler(s, f)
+        if starts:
+            lifecycle.passed_through(s, f.d)
         qualify.settle(s, f.t, f.backfill, before, f.d, f.scope)
         qualify.arm(s, f.d, f.scope)
     elif s.due < s.last:

@@ -5,7 +5,7 @@ its pointer (the latest merge in total order wins): it keeps its own facts and s
 arrives, as a member of the winner, which folds the union. Unmerge takes the member back, and nothing has happened.
 
 A browser is used by people one after another: its past goes to the first one identified on it, what follows a later
-`identified` to that one. It never merges two leads.
+`identified` to that one, also if it is somebody who comes back. It never merges two leads.
 
 A merge that would close a circle of earlier ones is refused; then the loser's next earlier one holds. One that holds
 only because ``level`` later ones were refused counts as later than all that need fewer refusals: so each merge depends
@@ -15,7 +15,7 @@ on earlier ones alone, and rows that only know their neighbours agree in the end
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from msgspec.structs import replace
 
@@ -163,8 +163,24 @@ def _travelling(members: dict[str, Member], but: str) -> dict[str, Member]:
     return out
 
 
-def copy_for(row: Row, link: Link) -> Member:
-    """What this row sends to the target of a link: its facts of that time, its own aliases, what it has said."""
+def copy_for(me: str, row: Row, links: Sequence[Link]) -> Member:
+    """What this row sends to the target of some links: its facts of those times, its own aliases, what it has said.
+
+    Whoever comes back to a browser has several times; each could be known from its own `identified` on.
+    """
+    first, *later = sorted(links, key=lambda link: (link.known, link.edge))
+    blob, data = _part(row, first)
+    members = _travelling(row.members, first.target)
+    for link in later:
+        more, values = _part(row, link)
+        members[f"{me}@{link.since}"] = Member(0, False, link.edge, more, values, known=link.known)
+    return Member(
+        0, True, first.edge, blob, data, members, row.minted, row.epoch, first.level, first.known, row.spoken
+    )  # fmt: skip
+
+
+def _part(row: Row, link: Link) -> tuple[bytes, list[Any]]:
+    """The row's facts of a link's time, as `ledger.pack` has them."""
     if link.since == 0 and link.until == _MANY:
         blob, data = row.ledger, list(row.data)
     else:
@@ -172,10 +188,7 @@ def copy_for(row: Row, link: Link) -> Member:
         blob, data = ledger.pack(run)
     if row.erasures:  # a request to erase this row is none to erase the other
         blob, data = ledger.pack(e for e in ledger.items(blob, data) if e[1] >> 8 & 255 != _ERASED)
-    members = _travelling(row.members, link.target)
-    return Member(
-        0, True, link.edge, blob, data, members, row.minted, row.epoch, link.level, link.known, row.spoken
-    )  # fmt: skip
+    return blob, data
 
 
 def copies(me: str, row: Row, found: Place, now: int) -> dict[str, Member]:
@@ -188,8 +201,8 @@ def copies(me: str, row: Row, found: Place, now: int) -> dict[str, Member]:
         out[name] = Member(
             0, False, edges.get(name, (0, 0)), blob, data, epoch=row.spoke.get(name, 0), asks=True
         )
-    for link in found.links:
-        out[link.target] = copy_for(row, link)
+    for target in dict.fromkeys(link.target for link in found.links):
+        out[target] = copy_for(me, row, [link for link in found.links if link.target == target])
     return out
 
 

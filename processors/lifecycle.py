@@ -5,7 +5,7 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from processors.compiled import Compiled
-from processors.model import BACKFILLED, CODE, IMPLIED, NURTURE_OFF, Call, Journey, State
+from processors.model import BACKFILLED, CODE, IMPLIED, NURTURE_OFF, REJECTED, Call, Journey, State
 
 
 def put(s: State, j: Journey) -> None:
@@ -21,6 +21,14 @@ def started(s: State, t: int, d: Compiled, backfill: int = 0) -> Journey:
         entry = t << 9 | _flag(backfill) | d.anonymous
         s.journeys = (*s.journeys, _quietly(s, t, Journey(len(s.journeys) + 1, (entry,), s.generated)))
     return s.journeys[-1]
+
+
+def passed_through(s: State, d: Compiled) -> None:
+    """The fact that began the journey led on at once: nobody ever stood in its first stage, which is implied."""
+    j = s.journeys[-1]
+    first, *rest = j.entries
+    if first & CODE == d.anonymous and rest and rest[0] >> 9 == first >> 9 and rest[0] & CODE < REJECTED:
+        put(s, replace(j, entries=(first | IMPLIED, *rest)))
 
 
 def begin(s: State, t: int, d: Compiled, backfill: int = 0, generated: int | None = None) -> Journey:

@@ -104,7 +104,7 @@ def export(logic: LeadTopology, key: str, row: Row, as_of: int) -> View:
 def _told(logic: LeadTopology, name: str, member: Member) -> Iterator[View]:
     yield from _facts(logic, name, member.ledger, member.data)
     for below, m in sorted(member.members.items()):
-        yield from _told(logic, below, m)
+        yield from _told(logic, below.partition("@")[0], m)  # a second time of the same browser
 
 
 def _facts(logic: LeadTopology, of: str, blob: bytes, data: list[Any]) -> Iterator[View]:

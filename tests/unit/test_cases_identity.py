@@ -8,8 +8,10 @@ from __future__ import annotations
 from typing import Any
 
 from processors.definition.model import DAY, HOUR, MINUTE
+from processors.events import KIND
 from processors.figures import Contribution
 from processors.identity import aliases
+from processors.ledger import items
 from processors.model import OPEN, TURNED_DOWN, WITHDRAWN, State, encode
 from processors.subject import effective
 from tests.strategies import at
@@ -479,11 +481,7 @@ def test_case_22_two_people_on_one_browser() -> None:
     visit(f, "browser", MONDAY + 12 * HOUR, "content_downloaded", asset_id="b")
     identify(f, "browser", TWO, MONDAY + 13 * HOUR)
     visit(f, "browser", MONDAY + 14 * HOUR, "content_downloaded", asset_id="c")
-    assets = {
-        lead: [e[3] for e in effective(f.row(f"l:{lead}")) if type(e[3]) is str and len(e[3]) == 1]
-        for lead in (ONE, TWO)
-    }
-    assert assets == {ONE: ["a", "b"], TWO: ["c"]}
+    assert {lead: downloaded(f, lead) for lead in (ONE, TWO)} == {ONE: ["a", "b"], TWO: ["c"]}
     assert f.score(ONE) > f.score(TWO) > 0
     assert (f.row("l:lead-1").target, f.row("l:lead-2").target) == ("", ""), "they are two people"
     assert f.total("persons") == 2
@@ -501,6 +499,59 @@ def test_case_22_the_first_one_comes_to_be_known_later() -> None:
     assert f.score(TWO) == 0
     assert f.score(ONE) > 0
     nothing_on_its_way(f)
+
+
+def test_case_22_the_first_one_comes_back_to_the_browser() -> None:
+    """From each one's `identified` on what follows is theirs, also from a second one of the same person."""
+    f = Funnel()
+    for n, lead in enumerate((ONE, TWO)):
+        f.fit(MONDAY + 9 * HOUR + n, lead=lead)
+    for n, lead in enumerate((ONE, TWO, ONE)):
+        identify(f, "browser", lead, MONDAY + (10 + 2 * n) * HOUR)
+        visit(f, "browser", MONDAY + (11 + 2 * n) * HOUR, "content_downloaded", asset_id=f"a{n}")
+    assert {lead: downloaded(f, lead) for lead in (ONE, TWO)} == {ONE: ["a0", "a2"], TWO: ["a1"]}
+    assert f.total("persons") == 2
+    # The CRM tells of the same, with times of its own.
+    identify(f, "browser", ONE, MONDAY + 14 * HOUR + 20_000, source_system="crm")
+    identify(f, "browser", ONE, MONDAY + 14 * HOUR + 3 * MINUTE, source_system="crm")
+    assert {lead: downloaded(f, lead) for lead in (ONE, TWO)} == {ONE: ["a0", "a2"], TWO: ["a1"]}
+    assert f.topology.counts["outcomes", "duplicate"] == 1
+    assert f.stages(ONE).count("known") == 1
+    nothing_on_its_way(f)
+
+
+def test_case_22_and_47_who_came_back_is_forgotten_in_both_times_and_nobody_else() -> None:
+    f = Funnel()
+    for n, lead in enumerate((ONE, TWO, ONE)):
+        f.fit(MONDAY + (9 + 2 * n) * HOUR, lead=lead)
+        identify(f, "browser", lead, MONDAY + (9 + 2 * n) * HOUR)
+        visit(f, "browser", MONDAY + (10 + 2 * n) * HOUR, "content_downloaded", asset_id=f"a{n}")
+    f.say("erased", at(2), {"request_id": "r-1"}, lead=ONE)
+    assert {lead: downloaded(f, lead) for lead in (ONE, TWO)} == {ONE: [], TWO: ["a1"]}
+    assert [
+        e[3] for e in items(f.row("a:browser").ledger, f.row("a:browser").data) if e[3] in ("a0", "a2")
+    ] == []
+    visit(f, "browser", at(2, 9), "content_downloaded", asset_id="a3")
+    assert downloaded(f, TWO) == ["a1"]
+    nothing_on_its_way(f)
+
+
+def test_case_21_and_22_what_follows_a_return_could_be_known_from_then_on() -> None:
+    f = Funnel(now=MONDAY)
+    f.fit(lead=ONE)
+    for n, lead in enumerate((ONE, TWO)):
+        identify(f, "browser", lead, MONDAY + (9 + n) * HOUR)
+    visit(f, "browser", MONDAY + 12 * HOUR, "event_attended", event_id="w", kind="webinar")
+    for n in (1, 2):
+        visit(f, "browser", MONDAY + 13 * HOUR + n * MINUTE, "content_downloaded", asset_id=str(n))
+    identify(f, "browser", ONE, MONDAY + 11 * HOUR, recorded_at=at(2, 12))
+    (h,) = f.handoffs()
+    assert h.trigger == MONDAY + 13 * HOUR + 2 * MINUTE
+    assert 0 <= h.start - at(2, 12) <= 25 * HOUR // 2048 + 1
+
+
+def downloaded(f: Funnel, lead: str) -> list[str]:
+    return [e[3] for e in effective(f.row(f"l:{lead}")) if e[1] >> 8 & 255 == KIND["content_downloaded"]]
 
 
 def test_case_23_a_recycled_email_has_no_effect() -> None:

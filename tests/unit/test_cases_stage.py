@@ -19,7 +19,9 @@ def test_case_25_won_before_any_lead_event_implies_the_whole_journey() -> None:
     f.say("lead_linked", at(1, 9, 1), {"lead_id": "lead-1"}, deal="deal-1")
     assert f.stages() == WHOLE
     entered = f.out("stage_changes", kind="entered")
-    assert {x["stage"] for x in entered if x["implied"]} == set(WHOLE[1:7])
+    assert {x["stage"] for x in entered if x["implied"]} == set(WHOLE[:7])
+    assert {x["occurred_at"] for x in entered} == {at(1, 9)}
+    assert f.total("entered", stage="mql", series="marketing") == 0, "implied entries are no MQLs"
     assert f.total("balance", stage="won") == 1
     assert f.total("deal_amount", status="won", currency="EUR") == 5000
 
@@ -45,6 +47,23 @@ def test_case_27_a_skipped_stage_is_entered_by_implication() -> None:
     assert f.total("entered", stage="sal", series="implied") == 1
     (h,) = f.handoffs()
     assert h.outcome == ACCEPTED
+
+
+def test_case_27_who_is_known_from_the_first_fact_on_was_never_anonymous() -> None:
+    f = Funnel()
+    f.fit(at(1, 9))
+    f.say("page_viewed", at(2, 9), {"url": "/"}, lead="lead-2")
+    f.fit(at(2, 10), lead="lead-2")
+    implied = {
+        lead: [
+            x["implied"] for x in f.out("stage_changes", lead, kind="entered") if x["stage"] == "anonymous"
+        ]
+        for lead in ("lead-1", "lead-2")
+    }
+    assert implied == {"lead-1": [True], "lead-2": [False]}
+    assert f.total("entered", stage="anonymous", series="implied") == 1
+    f.say("page_viewed", at(1, 8), {"url": "/"})  # seen before: it did stand there
+    assert f.out("stage_changes", stage="anonymous")[-1]["implied"] is False
 
 
 def test_case_28_a_backward_report_is_recorded_and_the_stage_kept() -> None:
