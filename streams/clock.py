@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from datetime import UTC, datetime
 from fractions import Fraction
 from typing import Protocol
 
@@ -75,6 +76,15 @@ class ScaledClock:
         if passed <= 0:
             return self.wall_start_ms + passed
         return self.wall_start_ms - (-passed * self.factor.denominator // self.factor.numerator)
+
+
+def iso(ms: int) -> str:
+    """An epoch instant as people read it: ISO, UTC, to the second or millisecond."""
+    try:
+        text = datetime.fromtimestamp(ms / 1000, UTC).isoformat(timespec="milliseconds")
+    except (ValueError, OverflowError, OSError):
+        return str(ms)
+    return text.replace(".000+00:00", "Z").replace("+00:00", "Z")
 
 
 def clock_at(fixed_ms: int | None) -> Clock:

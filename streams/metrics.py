@@ -69,6 +69,8 @@ class Funnel(Protocol):
 
     def held_by_partition(self) -> dict[int, Counter[str]]: ...
 
+    def failing_by_partition(self) -> dict[int, int]: ...
+
     def score_gaps(self) -> dict[int, int]: ...
 
 
@@ -109,6 +111,10 @@ class FunnelMetrics(Collector):
         }
         yield from _by_partition(parts, d)
         yield _held(self._topology.held_by_partition(), d)
+        yield gauge(
+            "leadstream_failing_timers", "Subjects whose timers fail: a defect, look at the log. They are tried again.",
+            ("partition",), {(str(n),): found for n, found in self._topology.failing_by_partition().items()},
+        )  # fmt: skip
         yield gauge(
             "leadstream_checks", "Self-checks, always 0.", ("check", "partition"),
             _checks(parts, self._topology.score_gaps()),

@@ -18,6 +18,10 @@ from processors.model import NEVER, Row
 from streams.restating import Journal
 from streams.work import Rows
 
+#: A timer that fails is tried again so much later, twice as much each time, at most so much: a defect does not go away
+#: by itself, a definition or reference data that it stumbles over may.
+FIRST_RETRY_MS, LAST_RETRY_MS = 60_000, 86_400_000
+
 
 class Partition:
     """Due instants, rows that wait to be said, totals. ``naming`` counts the changes of the definitions."""
@@ -37,6 +41,9 @@ class Partition:
             bytes, tuple[tuple[int, str], ...]
         ] = {}  # rows with handoffs that the flood guard holds back
         self.calls: Counter[tuple[str, int]] = Counter()  # said, by team and hour
+        self.failing: dict[
+            bytes, tuple[int, int]
+        ] = {}  # rows whose timers fail: since which due instant, how often
 
     @property
     def shown(self) -> Contribution:
@@ -54,6 +61,8 @@ class Partition:
 
     def enlist(self, key: bytes, row: Row, due: int) -> None:
         """Take note of a row as it is now."""
+        if self.failing:
+            self.failing.pop(key, None)
         self.schedule(key, due)
         if row.waiting or row.baseline:
             self.waiting[key] = None
@@ -79,6 +88,18 @@ class Partition:
         else:
             self.due[key] = due
             heappush(self.heap, (due, key))
+
+    def failure(self, key: bytes, now_ms: int) -> tuple[int, int]:
+        """Of a row whose timers have just failed: the instant of the first one, and when to try again."""
+        since, times = self.failing.get(key, (min(self.due.get(key, now_ms), now_ms), 0))
+        return since, now_ms + min(FIRST_RETRY_MS << min(times, 16), LAST_RETRY_MS)
+
+    def failed(self, key: bytes, now_ms: int) -> None:
+        """The timers of a row have failed: they wait, each time longer. Other rows go on."""
+        since, again = self.failure(key, now_ms)
+        self.failing[key] = (since, self.failing.get(key, (0, 0))[1] + 1)
+        self.waiting.pop(key, None)
+        self.schedule(key, again)
 
     def put_back(self) -> None:
         """A round of timers was aborted: it will come again."""

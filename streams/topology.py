@@ -43,7 +43,7 @@ from processors.subject import Refused, Result, Told
 from schemas.codec import ce_headers, decode, encode
 from schemas.envelope import Envelope, Malformed
 from streams import inbox, metrics
-from streams.clock import clock_of
+from streams.clock import clock_of, iso
 from streams.dead_letters import dead_letter
 from streams.definitions import base_definition, default_definition
 from streams.partition import Partition
@@ -77,6 +77,7 @@ class Staged(msgspec.Struct):
     counts: Counter[tuple[str, ...]]
     calls: list[tuple[str, int]] = []  # new calls on sales: team and hour
     prices: int | None = None  # the version of spend and rates that was looked at
+    failed: list[tuple[bytes, int]] = []  # rows whose timers failed, and when
 
 
 class LeadTopology:
@@ -233,6 +234,8 @@ class LeadTopology:
             self._cache[partition, key] = row
         while len(self._cache) > CACHE_ROWS:
             self._cache.popitem(last=False)
+        for key, at in staged.failed:
+            part.failed(key, at)
         for before, after in staged.moves:
             figures.move(part.totals, before, after)
         self.counts.update(staged.counts)
@@ -293,6 +296,10 @@ class LeadTopology:
             n: Counter(team for held in part.held.values() for _, team in held)
             for n, part in self._parts.items()
         }
+
+    def failing_by_partition(self) -> dict[int, int]:
+        """Rows whose timers fail."""
+        return {n: len(part.failing) for n, part in self._parts.items()}
 
     def most_calls(self, team: str, hour: int, now: int) -> int:
         """New calls on a team in an hour that this worker lets out."""
@@ -466,6 +473,9 @@ class _Batch:
         try:
             self._row(key, found, told)
         except TooLargeError as exc:
+            if not (found or told):
+                self._timer_failed(key, exc)
+                return
             log.warning("%s: %s; its records go to the dead letters", key.decode(), exc)
             big = [x for x in found if len(x[1].value or b"") > MOST_BYTES // 16]
             self._give_up(key, big or found, () if big else told, "too_large", str(exc))
@@ -474,6 +484,9 @@ class _Batch:
         except Exception as exc:
             if topology.settings.on_fold_error == "stop":
                 raise
+            if not (found or told):
+                self._timer_failed(key, exc)
+                return
             log.critical("fold of %s failed; its records go to the dead letters", key.decode(), exc_info=True)
             self.count("fold_errors")
             self._give_up(key, found, told, "fold_error", f"{type(exc).__name__}: {exc}")
@@ -492,9 +505,19 @@ class _Batch:
         for message in told:
             where = self.topology.settings.topics.inbox
             self._dead(Record(where, self.partition, -1, self.now, key, inbox.tell(message)), code, detail)
-        if not (found or told):  # a timer: it would come again at once, for ever
-            self.part.due.pop(key, None)
-            self.part.waiting.pop(key, None)
+
+    def _timer_failed(self, key: bytes, exc: Exception) -> None:
+        """There is no record that could go to the dead letters: the row stays as it is, and is tried again."""
+        self.topology._cache.pop((self.partition, key), None)
+        since, again = self.part.failure(key, self.now)
+        log.critical(
+            "timer of %s, due at %s, failed: %s: %s; the row stays as it is, no timer of it fires until this one does, "
+            "which is tried again at %s",
+            key.decode(), iso(since), type(exc).__name__, exc, iso(again),
+            exc_info=key not in self.part.failing,
+        )  # fmt: skip
+        self.count("fold_errors")
+        self.staged.failed.append((key, self.now))
 
     def _row(self, key: bytes, found: Sequence[tuple[Event, SourceRecord]], told: Sequence[Told]) -> None:
         topology = self.topology

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
@@ -21,6 +21,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from typer.core import TyperGroup
 
+from streams.clock import iso
 from streams.errors import WorkerError
 from streams.kafka_tools import KafkaToolError
 from streams.settings import Settings, SettingsError, load
@@ -137,14 +138,8 @@ def progress(quiet: bool = False) -> Progress:
 
 
 def instant(ms: int | None) -> str:
-    """An epoch instant as people read it: ISO, UTC, to the second or millisecond."""
-    if ms is None:
-        return ""
-    try:
-        text = datetime.fromtimestamp(ms / 1000, UTC).isoformat(timespec="milliseconds")
-    except (ValueError, OverflowError, OSError):
-        return str(ms)
-    return text.replace(".000+00:00", "Z").replace("+00:00", "Z")
+    """As `clock.iso`; nothing for None."""
+    return "" if ms is None else iso(ms)
 
 
 def instant_ms(text: str, what: str) -> int:

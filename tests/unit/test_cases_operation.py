@@ -120,6 +120,66 @@ def test_case_51_or_the_worker_stops(monkeypatch: pytest.MonkeyPatch) -> None:
         f.say("page_viewed", at(1, 10), {"url": "/"})
 
 
+def test_case_51_a_timer_that_fails_stops_neither_the_worker_nor_for_ever_the_row(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    f, _ = handed_over(partitions=1)
+    f.fit(lead="lead-2")
+    f.raise_hand(at(1, 10), lead="lead-2")
+    (h,) = f.handoffs()
+    rows = dict(f.driver.all_rows())
+    good, tries = subject.process, []
+
+    def failing(row: subject.Row, events: object, now: int, scope: object, *more: object) -> object:
+        if scope.subject == "l:lead-1":  # type: ignore[attr-defined]
+            tries.append(now)
+            raise ZeroDivisionError("a bug")
+        return good(row, events, now, scope, *more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(subject, "process", failing)
+    first = h.due_touch + 2 * MINUTE
+    f.until(first + DAY // 2)
+    assert tries[:4] == [first, first + MINUTE, first + 3 * MINUTE, first + 7 * MINUTE]
+    assert len(tries) < 12
+    assert dict(f.driver.all_rows())[b"l:lead-1"] == rows[b"l:lead-1"]
+    assert [x["lead_id"] for x in f.out("sla", None, kind="breached")] == ["lead-2"]
+    assert f.dead() == []
+    assert f.topology.counts["fold_errors",] == len(tries)
+    assert 'leadstream_failing_timers{partition="0"} 1.0' in f.topology.exposition()
+    told = [r for r in caplog.records if "l:lead-1" in r.getMessage()]
+    assert "due at 2026-03-02T14:04:00Z" in told[0].getMessage()
+    assert [bool(r.exc_info) for r in told] == [True] + [False] * (len(tries) - 1)
+    monkeypatch.undo()
+    f.until(at(9))
+    assert [(x["clock"], x["occurred_at"]) for x in f.out("sla", kind="breached")] == [
+        ("first_touch", h.due_touch), ("decision", h.due_decide),
+    ]  # fmt: skip
+    assert f.handoffs()[0].outcome == LAPSED
+    assert f.handoffs()[0].ended == h.expires
+    assert 'leadstream_failing_timers{partition="0"} 0.0' in f.topology.exposition()
+
+
+def test_case_51_an_event_that_can_be_folded_ends_the_failure_of_a_timer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    f, _ = handed_over(partitions=1)
+    (h,) = f.handoffs()
+    good = subject.process
+
+    def failing(row: subject.Row, events: list[object], *more: object) -> object:
+        if not events:
+            raise ZeroDivisionError("a bug")
+        return good(row, events, *more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(subject, "process", failing)
+    f.until(h.due_touch + 10 * MINUTE)
+    assert f.out("sla", kind="breached") == []
+    assert f.topology.failing_by_partition() == {0: 1}
+    f.say("page_viewed", h.due_touch + 11 * MINUTE, {"url": "/"})
+    assert [x["occurred_at"] for x in f.out("sla", kind="breached")] == [h.due_touch]
+    assert f.topology.failing_by_partition() == {0: 0}
+
+
 def test_a_timer_that_was_aborted_comes_again() -> None:
     f, _ = handed_over(partitions=1)
     (h,) = f.handoffs()

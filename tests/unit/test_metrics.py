@@ -47,6 +47,9 @@ class Made:
     def held_by_partition(self) -> dict[int, Counter[str]]:
         return {n: Counter({"sales": 2, "elsewhere": 1}) for n in self.parts}
 
+    def failing_by_partition(self) -> dict[int, int]:
+        return dict.fromkeys(self.parts, 0)
+
     def score_gaps(self) -> dict[int, int]:
         return self.gaps
 
