@@ -25,6 +25,11 @@ _ROUNDS = 16
 _SPAM = KIND["spam_reported"]
 #: Facts that only the mirror of the outside world: they neither start a journey nor settle anything.
 _QUIET = frozenset(KIND[name] for name in ("discovery_recorded", "objection_raised", "material_shared"))
+_DISCOVERY = KIND["discovery_recorded"]
+#: Facts that change what the context of a handoff tells, besides engagement and what sales discovers.
+_TELLING = frozenset(
+    KIND[name] for name in ("attributes_changed", "consent_changed", "share_opened", "share_amount")
+)
 _LINKS = frozenset((KIND["merged"], KIND["unmerged"]))
 _ERASED, _CONSENT = KIND["erased"], KIND["consent_changed"]
 
@@ -71,6 +76,8 @@ def step(s: State, e: Item, scope: Scope) -> None:
     if kind >= FACT:
         if kind not in _QUIET:
             _fact(s, kind, Fact(t, b, backfill, data, d, scope))
+        elif kind == _DISCOVERY:
+            _news(s)
         if adopted and s.journeys:
             _look_anew(s, t, backfill, d, scope)
         return
@@ -113,7 +120,10 @@ def _fact(s: State, kind: int, f: Fact) -> None:
         lifecycle.started(s, f.t, f.d, f.backfill)
     handler = FACTS.get(kind)
     if handler is not None:
+        told = (s.attributes, s.consent, s.shares) if kind in _TELLING and s.journeys[-1].handoffs else None
         handler(s, f)
+        if told is not None and told != (s.attributes, s.consent, s.shares):
+            _news(s)
         if starts:
             lifecycle.passed_through(s, f.d)
         qualify.settle(s, f.t, f.backfill, before, f.d, f.scope)
@@ -171,9 +181,9 @@ def _disqualify(s: State, t: int, reason: str) -> None:
 
 
 def _news(s: State) -> None:
-    """Engagement after the call belongs into its context, for as long as sales works on the lead."""
-    j = s.journeys[-1]
-    if j.handoffs and not j.exited and j.handoffs[-1].outcome in (OPEN, ACCEPTED):
+    """What becomes known after the call belongs into its context, for as long as sales works on the lead."""
+    j = s.journeys[-1] if s.journeys else None
+    if j is not None and j.handoffs and not j.exited and j.handoffs[-1].outcome in (OPEN, ACCEPTED):
         h = j.handoffs[-1]
         handoff.change(s, h, news=h.news + 1)
 

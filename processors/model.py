@@ -123,7 +123,7 @@ class Handoff(Struct, frozen=True, array_like=True, gc=False):
     formers: tuple[
         tuple[str, int, int], ...
     ] = ()  # (owner, when it was taken from them, until when they still count)
-    news: int = 0  # engagement since the call
+    news: int = 0  # how often its context has changed since the call
     returned: int = 0
     pauses: tuple[int, ...] = ()
     routes: tuple[Route, ...] = ()  # every choice of an owner, once there was more than one

@@ -376,6 +376,32 @@ def test_engagement_after_the_call_updates_the_context() -> None:
     assert updates[-1]["handoff_id"] == f.handoffs()[0].id == handoff_id("l:lead-1", 1)
 
 
+def test_what_becomes_known_after_the_call_updates_the_context() -> None:
+    """Attributes, what sales discovers, consent, and what a deal is worth; what changes nothing says nothing."""
+    f, _ = handed_over()
+    f.say("discovery_recorded", at(1, 11), {"kind": "risk", "text_ref": "note-1"})
+    f.say("attributes_changed", at(1, 11, 1), {"fields": {"budget": "yes"}})
+    f.say("consent_changed", at(1, 11, 2), {"purpose": "sales_contact", "granted": True})
+    for type_, payload in (
+        ("attributes_changed", {"fields": {"budget": "yes"}}),
+        ("material_shared", {"asset_id": "a"}),
+    ):
+        f.say(type_, at(1, 11, 3), payload)
+    updates = [x["context"] for x in f.out("handoffs", kind="context_updated")]
+    assert [len(c["discovery"]) for c in updates] == [1, 1, 1]
+    assert [c["budget"] for c in updates] == [None, "yes", "yes"]
+    assert updates[1]["completeness_per_mille"] > updates[0]["completeness_per_mille"]
+    assert [c["consent"] for c in updates] == [{}, {}, {"sales_contact": True}]
+    deal = {"leads": [{"lead_id": "lead-1"}], "amount": 700, "currency": "EUR", "pipeline": "p", "stage": "s"}
+    f.say("opened", at(1, 12), deal, deal="deal-1")
+    f.say("amount_changed", at(1, 13), {"amount": 900, "currency": "EUR"}, deal="deal-1")
+    updates = [x["context"] for x in f.out("handoffs", kind="context_updated")[3:]]
+    assert [(c["expected_minor"], c["currency"]) for c in updates] == [(700, "EUR"), (900, "EUR")]
+    f.say("lost", at(1, 14), {"reason_code": "price"}, deal="deal-1")
+    f.say("attributes_changed", at(2, 9), {"fields": {"need": "yes"}})  # sales does not work on it any more
+    assert len(f.out("handoffs", kind="context_updated")) == 5
+
+
 def test_ids_and_sequences_survive_a_restart() -> None:
     f, _ = handed_over()
     f.restart()
