@@ -63,10 +63,14 @@ def settle(row: Row, now: int, scope: Scope) -> tuple[Place, bool]:
 def _speak_last(row: Row) -> None:
     """What this row says of an alias's handoffs is later than what the alias said; and what it says of its own is
     later than what one said who does not have it any more, or never was to."""
-    below = {name: m.epoch for name, m in identity.aliases(row.members) if name[:1] == "l"}
+    # an alias that has just moved may be below twice: by its old copy and, further down, by a newer one
+    below = [(name, m.epoch) for name, m in identity.aliases(row.members) if name[:1] == "l"]
     if below:
-        row.epoch = max(row.epoch, 1 + max(below.values()))
-    above = max((m.epoch for name, m in row.members.items() if m.asks and name not in below), default=0)
+        late = {name for name, epoch in below if epoch >= max(row.epoch, 1)}
+        row.again = row.again or any(m.of in late for m in row.minted)
+        row.epoch = max(row.epoch, 1 + max(epoch for _, epoch in below))
+    names = {name for name, _ in below}
+    above = max((m.epoch for name, m in row.members.items() if m.asks and name not in names), default=0)
     if above >= max(row.epoch, 1) and row.minted:
         row.epoch = 1 + above
         row.again = True

@@ -208,7 +208,7 @@ def difference(
         elif before != content:
             emit(row, key, content, "revised", out, now, scope, by_name, minted)
     for key, content in {**theirs, **old}.items():
-        if key not in new and not _handed_back(row, key, scope):
+        if key not in new and not handed_back(row, key, scope):
             emit(row, key, content, "withdrawn", out, now, scope, gone, minted, cause)
     for name in held:
         del by_name[name]
@@ -239,7 +239,7 @@ def call_of(key: Key) -> tuple[str, int] | None:
     return key[2:4] if key[0] in (HANDOFFS, SLA) or (key[0] == NURTURE and key[2]) else None
 
 
-def _handed_back(row: Row, key: Key, scope: Scope) -> bool:
+def handed_back(row: Row, key: Key, scope: Scope) -> bool:
     """Is this the call of a lead that is no alias any more? It speaks for itself again (case 18)."""
     return (
         key[0] == HANDOFFS and key[1] == "made" and key[2] != scope.subject

@@ -9,6 +9,7 @@ A merge that would close a circle is refused, and both leads are told.
 
 from __future__ import annotations
 
+from processors import identity
 from processors.model import Handoff, Journey, Minted, Refusal, Row, decode_spoken
 from processors.say import (
     HANDOFFS,
@@ -21,6 +22,7 @@ from processors.say import (
     decisions,
     difference,
     emit,
+    handed_back,
     handoff_record,
     heading,
 )
@@ -66,9 +68,14 @@ def _calls(journeys: tuple[Journey, ...]) -> Calls:
 
 
 def _take_back(row: Row, said: tuple[Journey, ...], out: list[Output], now: int, scope: Scope) -> None:
+    """All but the calls, which the other lead takes over; of a call that was only an alias's, who is none any more,
+    what its lead may never have said itself."""
+    calls = _calls(said)
+    mine = {scope.subject, *(name for name, _ in identity.aliases(row.members))}
     for key, content in decisions(said).items():
-        if call_of(key) is None:
-            emit(row, key, content, "withdrawn", out, now, scope, {}, {})
+        call = call_of(key)
+        if call is None or (call[0] not in mine and not handed_back(row, key, scope)):
+            emit(row, key, content, "withdrawn", out, now, scope, calls, {})
 
 
 def _closing(
