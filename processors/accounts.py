@@ -14,7 +14,7 @@ import msgspec
 from msgspec import Struct
 
 from processors import attribution, ledger
-from processors.attribution import EMPTY
+from processors.additive import EMPTY, Key
 from processors.compiled import Compiled
 from processors.contracts import Booking, sign_of
 from processors.customers import RENEWAL, STATUSES, Customer, Handover, fold
@@ -48,7 +48,6 @@ COLUMNS: dict[str, tuple[str, ...]] = {
 #: What became of a contract whose renewal fell due.
 RENEWAL_STATES = ("open", "renewed", "churned")
 
-Key = tuple[Any, ...]
 _decode_said = msgspec.msgpack.Decoder(dict[str, Handover]).decode
 
 

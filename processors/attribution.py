@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 from msgspec import Struct
 
+from processors.additive import EMPTY
 from processors.compiled import Compiled, fading
 from processors.definition.model import DAY
 from processors.events import KIND, NAME, PROXY
@@ -25,7 +26,6 @@ from processors.reference import Reference
 from processors.visits import AD, ATTENDED, CLICK, FORM, actions, belongs, field, named
 
 UNATTRIBUTED = "unattributed"
-EMPTY = "(empty)"
 #: Labels of what credits add to the figures. ``attributed_on`` is for exact reports, ``attributed`` for metrics.
 COLUMNS: dict[str, tuple[str, ...]] = {
     "attributed": ("model", "channel", "currency"),

@@ -16,14 +16,13 @@ from zlib import crc32
 
 from msgspec import Struct
 
+from processors.additive import EMPTY, Key
 from processors.compiled import Compiled
 from processors.events import BOT, FACT, HUMAN, KIND, NAME, PROXY, UNKNOWN_AGENT
 from processors.ledger import Item
 from processors.surveys import NPS, answer
 from processors.visits import PAGE, Stay, actions, field
 
-Key = tuple[Any, ...]
-EMPTY = "(empty)"
 #: Stands for the agent where a person left a list and no e-mail is known.
 UNTRACKED = "untracked"
 _NO_MAIL = -1

@@ -13,7 +13,8 @@ from collections.abc import Callable, Iterable, Sequence
 from processors import consent, episodes, forgetting, handoff, lifecycle, qualify, scoring
 from processors.compiled import Compiled
 from processors.events import BACKFILL, FACT, KIND
-from processors.facts import FACTS, Fact
+from processors.fact import Fact
+from processors.facts import FACTS
 from processors.ledger import Item, lag, recorded_at
 from processors.model import ACCEPTED, DISQUALIFIED, OPEN, State, decode_state, encode
 from processors.scope import Scope

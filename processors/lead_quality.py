@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from processors.additive import EMPTY, Key
 from processors.attribution import Touch, touches
 from processors.compiled import Compiled
-from processors.engagement import EMPTY
 from processors.events import KIND
 from processors.ledger import Item
 from processors.model import (
@@ -29,7 +29,6 @@ from processors.model import (
 from processors.say import NURTURE, decisions
 from processors.visits import field
 
-Key = tuple[Any, ...]
 #: How far a lead came: it exists, sales decided on it, took it, found it worth pursuing, won it.
 REACHED = ("lead", "decided", "accepted", "sql", "won")
 SIGNALS = ("paused", "resumed", "stopped")

@@ -15,6 +15,7 @@ from typing import Any
 
 from msgspec import Struct
 
+from processors.additive import EMPTY
 from processors.days import day_of_text
 from processors.definition.model import Budget as Corridor
 from processors.period import Period
@@ -23,7 +24,6 @@ from schemas.envelope import Envelope
 
 #: Event types that `apply` understands; it passes over all others.
 TYPES = frozenset(("spend_recorded", "spend_restated", "budget_set", "target_set", "audience_measured"))
-EMPTY = "(empty)"
 #: Labels of what the market adds to the figures, in minor units of the base currency. It is the same on every
 #: worker, so it is added once, and not with the totals of partitions.
 COLUMNS: dict[str, tuple[str, ...]] = {

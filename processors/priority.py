@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from processors import scoring, winmodel
+from processors.additive import EMPTY
 from processors.compiled import Compiled
 from processors.model import (
     CODE,
@@ -37,7 +38,6 @@ from processors.model import (
 from processors.reference import WinModel
 from processors.scope import Scope
 
-EMPTY = "(empty)"
 #: Labels of what closed deals add to the win model; stages are codes, as everywhere in totals.
 COLUMNS: dict[str, tuple[str, ...]] = {
     "win_model": ("status", "feature", "value"),

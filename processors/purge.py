@@ -14,9 +14,20 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
-from processors import engagement, erasure, figures, identity, lead_quality, links, say, subject, tally
+from processors import (
+    additive,
+    engagement,
+    erasure,
+    figures,
+    identity,
+    lead_quality,
+    links,
+    say,
+    subject,
+    tally,
+)
+from processors.additive import EMPTY, Contribution, Key
 from processors.events import Event
-from processors.figures import EMPTY, Contribution, Key
 from processors.fold import feed, new_state
 from processors.model import Erasure, Row, decode_spoken, encode
 from processors.scope import Scope
@@ -84,7 +95,7 @@ def _settle(row: Row, now: int, scope: Scope, live: bool, result: Result) -> Non
     for kind, contribution in lost.items():
         for name, n in contribution.items():
             if (stays := nameless(name)) != name:
-                figures.add(result.kept, [((kind == _FINE, *name), -n), ((kind == _FINE, *stays), n)])
+                additive.add(result.kept, [((kind == _FINE, *name), -n), ((kind == _FINE, *stays), n)])
     _keep(row, lost)
     visitors = [name for name, m in row.members.items() if m.alias and name[:1] == "a"]
     if visitors:
@@ -205,7 +216,7 @@ def _less(before: _Both, after: _Both) -> _Both:
     out: _Both = {}
     for kind, contribution in before.items():
         out[kind] = {}
-        figures.move(out[kind], after[kind], contribution)
+        additive.move(out[kind], after[kind], contribution)
     return out
 
 
@@ -223,11 +234,11 @@ def _counted(gone: _Both, at: int, scope: Scope) -> _Both:
                 labels[0] = "withdrawn"
             elif name in ("sla", "sla_on") and labels[1] == "open":
                 labels[1] = "dropped"
-            figures.add(kept, [((name, *labels), n)])
+            additive.add(kept, [((name, *labels), n)])
             if name == "entered":
-                figures.add(kept, [(("left", *labels), n)])
+                additive.add(kept, [(("left", *labels), n)])
             elif name == "entered_on":
-                figures.add(kept, [(("left_on", *labels[:-1], day), n)])
+                additive.add(kept, [(("left_on", *labels[:-1], day), n)])
         out[kind] = kept
     return out
 
@@ -242,7 +253,7 @@ def _keep(row: Row, more: _Both, told: Contribution | None = None) -> None:
             text = _named(kind, stays)
             kept[text] = kept.get(text, 0) + n
             if told is not None:
-                figures.add(told, [((kind == _FINE, *stays), n)])
+                additive.add(told, [((kind == _FINE, *stays), n)])
     row.residue = {text: n for text, n in kept.items() if n}
 
 
@@ -257,8 +268,8 @@ def _contributions(row: Row, scope: Scope) -> dict[str, Contribution]:
     """What the row adds without its residue: to what workers show, and to exact reports alone."""
     whole = figures.of_row(scope.subject, row, scope)
     coarse = figures.of_row(scope.subject, row, scope, None, fine=False)
-    figures.add(whole, ((k, -n) for k, n in figures.residue(row).items()))
-    figures.add(coarse, ((k, -n) for k, n in figures.residue(row, fine=False).items()))
+    additive.add(whole, ((k, -n) for k, n in figures.residue(row).items()))
+    additive.add(coarse, ((k, -n) for k, n in figures.residue(row, fine=False).items()))
     return {_COARSE: coarse, _FINE: {k: n for k, n in whole.items() if k not in coarse}}
 
 

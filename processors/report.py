@@ -18,9 +18,9 @@ from processors import (
     report_quality,
     report_sales,
 )
+from processors.additive import Contribution
 from processors.compiled import Compiled
 from processors.figure_kit import BASE_UNITS, MINOR_UNITS, Figure, Line, Value
-from processors.figures import Contribution
 from processors.market import NOTHING, Market
 from processors.period import Period
 from processors.reference import EMPTY as NO_REFERENCE
@@ -67,7 +67,7 @@ def report(
 
     :param by: split by these labels; figures that cannot carry all of them are left out.
     :param only: names of figures; none: all of them.
-    :param names: stage codes to names (`figures.stage_names`), where older definitions knew more of them.
+    :param names: stage codes to names (`columns.stage_names`), where older definitions knew more of them.
     :param market: what was spent, planned and aimed at; it is cut at the instant.
     :param reference: rates and names of campaigns, as they are known now.
     """

@@ -3,7 +3,8 @@ told and gave each other."""
 
 from __future__ import annotations
 
-from processors.engagement import BOUNCED, CLICKED, DELIVERED, EMPTY, OPENED, REPORTED, SENT, UNSUBSCRIBED
+from processors.additive import EMPTY
+from processors.engagement import BOUNCED, CLICKED, DELIVERED, OPENED, REPORTED, SENT, UNSUBSCRIBED
 from processors.figure_kit import LEAD, Figure, count, figure, made_of, part
 from processors.report_customers import nps, scores
 from processors.surveys import NPS, mean

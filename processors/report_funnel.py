@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import product
 
+from processors.bins import bin_seconds, quantile
+from processors.columns import CLOCK_STATES, COLUMNS, EVER, HANDOFF_STATES, pairs
 from processors.days import first_of_month, iso, month_of_day
 from processors.figure_kit import (
     CALL,
@@ -19,7 +21,6 @@ from processors.figure_kit import (
     part,
     won_of,
 )
-from processors.figures import CLOCK_STATES, COLUMNS, EVER, HANDOFF_STATES, bin_seconds, pairs, quantile
 from processors.period import Period
 from processors.totals import SPEEDS, Labels, Sel, Totals
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from fractions import Fraction
 
 from processors import market, pricing
-from processors.attribution import EMPTY
+from processors.additive import EMPTY
 from processors.days import months_before
 from processors.figure_kit import Figure, Line, figure
 from processors.market import Money, Pace, Plan, Target

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from fractions import Fraction
 from itertools import product
 
+from processors.bins import bin_seconds, quantile
 from processors.figure_kit import CALL, Figure, Line, figure, made_of
-from processors.figures import bin_seconds, quantile
 from processors.totals import SPEEDS, Labels, Number, Sel, Totals
 
 DELAYS = ("marketing", "system", "human")

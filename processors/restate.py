@@ -12,11 +12,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from processors import ledger
+from processors.additive import Contribution
+from processors.columns import COLUMNS, EVER, pairs, stage_names
 from processors.compiled import Compiled
 from processors.days import DAY, first_of_month, month_of_day
 from processors.deals import Deal
 from processors.events import BACKFILL, NAME, Event
-from processors.figures import COLUMNS, EVER, Contribution, pairs, stage_names
 from processors.ledger import Item
 from processors.model import CODE, LOST_DEAL, WON, Journey, Member, Row
 from processors.subject import Seen, Told, effective
@@ -56,7 +57,7 @@ class Change(NamedTuple):
 
 
 class _From(NamedTuple):
-    """How a figure is made of a count of `figures.COLUMNS`: its labels, and what others must be."""
+    """How a figure is made of a count of `columns.COLUMNS`: its labels, and what others must be."""
 
     figure: str
     of: str

@@ -16,18 +16,17 @@ from collections.abc import Iterable, Sequence
 import msgspec
 from msgspec import Struct
 
+from processors.additive import EMPTY, Key
 from processors.compiled import Compiled
 from processors.days import first_of_month, month_of_day
 from processors.engagement import (
     AGENTS,
     CLICK_KIND,
     CLICKED,
-    EMPTY,
     OBJECTION_KIND,
     OPEN_KIND,
     OPENED,
     SURVEY_KIND,
-    Key,
     Known,
     Mail,
     coarse,

@@ -12,22 +12,13 @@ from msgspec import Struct
 
 from processors import market
 from processors.accounts import RENEWAL_STATES
+from processors.additive import Contribution, Key
+from processors.bins import quantile
+from processors.columns import CLOCK_STATES, CLOCKS, COLUMNS, EVER, HANDOFF_STATES, SERIES, stage_names
 from processors.compiled import Compiled
 from processors.customers import STATUSES
 from processors.days import first_of_month
 from processors.engagement import AGENTS, EMAIL_STATES
-from processors.figures import (
-    CLOCK_STATES,
-    CLOCKS,
-    COLUMNS,
-    EVER,
-    HANDOFF_STATES,
-    SERIES,
-    Contribution,
-    Key,
-    quantile,
-    stage_names,
-)
 from processors.lead_quality import SIGNALS
 from processors.market import Market
 from processors.model import DEAL_STATUS
@@ -45,7 +36,7 @@ SPEEDS = {"p50": (1, 2), "p90": (9, 10)}
 
 
 class Sel(Struct, frozen=True):
-    """Some of one count (`figures.COLUMNS`): its name, and what its labels must be; a tuple: one of these."""
+    """Some of one count (`columns.COLUMNS`): its name, and what its labels must be; a tuple: one of these."""
 
     name: str
     where: Mapping[str, Any] = {}

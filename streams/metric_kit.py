@@ -7,7 +7,7 @@ from typing import Any
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
-from processors.figures import EMPTY
+from processors.additive import EMPTY
 from processors.totals import Sel, Totals
 
 OTHER = "(other)"

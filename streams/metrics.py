@@ -24,10 +24,11 @@ from prometheus_client.core import (
 from prometheus_client.exposition import generate_latest
 from prometheus_client.registry import Collector
 
-from processors import figures
+from processors.additive import EMPTY, Contribution, add
 from processors.attribution import SIGN
+from processors.bins import bin_seconds, bin_start
+from processors.columns import CLOCK_STATES, CLOCKS, COLUMNS, HANDOFF_STATES, SERIES, stage_names
 from processors.compiled import Compiled
-from processors.figures import CLOCK_STATES, CLOCKS, EMPTY, HANDOFF_STATES, SERIES, Contribution
 from processors.market import Market
 from processors.model import DEAL_STATUS, EXITS
 from processors.reference import Reference
@@ -104,7 +105,7 @@ class FunnelMetrics(Collector):
 
     def _families(self) -> Iterator[Metric]:
         definitions = self._topology.definitions
-        d, names = definitions[-1], figures.stage_names(definitions)
+        d, names = definitions[-1], stage_names(definitions)
         parts = {
             str(n): Totals(totals, d, 0, None, names)
             for n, totals in sorted(self._topology.totals_by_partition().items())
@@ -126,7 +127,7 @@ class FunnelMetrics(Collector):
         yield from _work(self._topology.counts)
         whole: Contribution = {}
         for totals in self._topology.totals_by_partition().values():
-            figures.add(whole, totals.items())
+            add(whole, totals.items())
         known = self._topology
         t = Totals(whole, d, known.now_ms, None, names, reference=known.reference)
         yield from _breakdowns(t, d)
@@ -247,7 +248,7 @@ def _drifts(parts: Mapping[str, Totals], d: Compiled) -> Values:
 
 def _checks(parts: Mapping[str, Totals], gaps: Mapping[int, int]) -> Values:
     out: dict[tuple[str, str], float] = {("scores", str(n)): gap for n, gap in gaps.items()}
-    labels = figures.COLUMNS["entered"]
+    labels = COLUMNS["entered"]
     for n, totals in parts.items():
         entered, left, stay = (totals.sums(Sel(count), labels) for count in ("entered", "left", "balance"))
         out["stages", n] = sum(
@@ -333,11 +334,11 @@ def _by_team(t: Totals, team: Bounded, known: Sequence[str]) -> Iterator[Metric]
     for name in sorted({*known[:TEAMS], *(key[0] for key in speeds), *(key[0] for key in waiting)}):
         bins = {n: count for (of, n), count in speeds.items() if of == name}
         buckets = [
-            (f"{bound:.1f}", sum(count for n, count in bins.items() if figures.bin_start(n) <= bound))
+            (f"{bound:.1f}", sum(count for n, count in bins.items() if bin_start(n) <= bound))
             for bound in BOUNDS
         ]
         buckets.append(("+Inf", sum(bins.values()) + waiting.get((name,), 0)))
-        total = sum(figures.bin_seconds(n) * count for n, count in bins.items())
+        total = sum(bin_seconds(n) * count for n, count in bins.items())
         family.add_metric((name,), buckets, total)
     yield family
     yield gauge(

@@ -13,7 +13,7 @@ from heapq import heappop, heappush
 from itertools import islice
 
 from processors import flood
-from processors.figures import Contribution
+from processors.additive import Contribution
 from processors.model import NEVER, Row
 from streams.restating import Journal
 from streams.work import Rows

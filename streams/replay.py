@@ -19,19 +19,20 @@ from typing import BinaryIO, NamedTuple
 
 from msgspec import Struct, field
 
-from processors import figures
+from processors import columns
+from processors.additive import Contribution
 from processors.definition.model import Definition
-from processors.figures import Contribution
 from processors.period import Period
 from processors.report import Value, report
 from schemas.codec import decode
 from schemas.envelope import ACCOUNT, DEAL, Envelope, Malformed
 from schemas.vocabulary import EVENTS, MARKET, OF_FAMILY, REFERENCE
+from streams.batch import AHEAD_MS
 from streams.dead_letters import PREFIX
 from streams.driver import Driver
 from streams.settings import Settings
 from streams.state_reader import figures_of_rows, loaded
-from streams.topology import AHEAD_MS, LeadTopology
+from streams.topology import LeadTopology
 from streams.work import Message, Record
 
 #: Lines folded together. A row is decoded and encoded once per chunk, so larger is faster; memory is the limit.
@@ -97,7 +98,7 @@ class Replayed(Struct):
         definitions = self.topology.definitions
         return report(
             self.totals, definitions[-1], self.as_of, by=by, period=period, only=only,
-            names=figures.stage_names(definitions), market=self.topology.market, reference=self.topology.reference,
+            names=columns.stage_names(definitions), market=self.topology.market, reference=self.topology.reference,
         )  # fmt: skip
 
 

@@ -15,10 +15,10 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from processors import accounts, figures, restate_market
+from processors import accounts, additive, deal_figures, figures, lead_figures, restate_market
+from processors.additive import Contribution
 from processors.definition.model import Definition
 from processors.events import Event
-from processors.figures import Contribution
 from processors.market import Market
 from processors.model import Member, Row, decode_spoken, encode, load
 from processors.reference import Reference
@@ -126,7 +126,7 @@ class Restating:
         ):
             # Timers that nobody was there to fire: what they do to a closed month is no news.
             aside = Scope(scope.subject, scope.definitions, scope.reference, scope.history)
-            aged = figures.of_lead(figures.seen_at(row, self.now, aside), aside)
+            aged = lead_figures.of_lead(figures.seen_at(row, self.now, aside), aside)
         return Was(news, row.waiting, row.spoken, row.baseline, row.ledger, row.members, row.residue, aged)
 
     def compare(
@@ -178,7 +178,7 @@ class Restating:
             head = row.head
             held = Seen(head.journeys, head.shares, head.source, "", 0, 0, (), head.past)
             recent = since(said, held, self.closing.d.won) >= self.closing.today_ms
-            return None if recent else figures.of_lead(said, scope)
+            return None if recent else lead_figures.of_lead(said, scope)
         if was.aged is not None or parts is None:
             return was.aged
         before, after = parts
@@ -268,10 +268,10 @@ class Restating:
 
 def _contribution(key: bytes, part: Any, scope: Scope) -> Contribution:
     if key[:1] == b"d":
-        return figures.of_deal(part, scope)
+        return deal_figures.of_deal(part, scope)
     if key[:1] == b"c":
         return accounts.of_customer(part, scope)
-    return figures.of_lead(part, scope)
+    return lead_figures.of_lead(part, scope)
 
 
 def _as_said(spoken: bytes) -> Seen:
@@ -282,7 +282,7 @@ def _as_said(spoken: bytes) -> Seen:
 def _with_residue(contribution: Contribution, was: Was) -> Contribution:
     """With what erased facts had added."""
     if was.residue:
-        figures.move(contribution, {}, figures.residue(Row(residue=was.residue)))
+        additive.move(contribution, {}, figures.residue(Row(residue=was.residue)))
     return contribution
 
 

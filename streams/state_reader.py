@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from logging import getLogger
 
-from processors import figures, versions
-from processors.figures import Contribution
+from processors import additive, figures, versions
+from processors.additive import Contribution
 from processors.model import Row, load
 from streams.kafka_tools import Reader, partition_of
 from streams.settings import Settings
@@ -82,7 +82,7 @@ def figures_of_rows(
         if key[:1] in "la":
             versions.catch_up(each, scope)  # where no worker has reviewed it yet
         forgotten += as_of_ms is not None and figures.forgotten(each, as_of_ms)
-        figures.add(totals, figures.of_row(key, each, scope, as_of_ms).items())
+        additive.add(totals, figures.of_row(key, each, scope, as_of_ms).items())
     if forgotten:
         log.warning(
             "%d leads have more history than their rows keep, so how they stood then is not counted; "

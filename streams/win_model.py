@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from processors import figures, priority
+from processors import columns, priority
 from processors.days import iso
 from processors.definition.model import MINUTE
 from processors.model import Row
@@ -62,7 +62,7 @@ def snapshot(logic: LeadTopology, rows: Iterable[tuple[str, Row]], now_ms: int) 
     base, rates = logic.definitions[-1].source.base_currency, logic.reference
     counts = priority.snapshot(
         totals,
-        figures.stage_names(logic.definitions),
+        columns.stage_names(logic.definitions),
         lambda amount, currency, on: rates.convert(amount, currency, on, base),
         base,
     )

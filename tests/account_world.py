@@ -6,11 +6,11 @@ from typing import Any
 
 from processors import customers, ledger
 from processors.accounts import of_customer, process
+from processors.additive import Contribution, move
 from processors.compiled import compile_definition
 from processors.customers import Customer, Part, account_share
 from processors.days import DAY
 from processors.events import Event
-from processors.figures import Contribution, move
 from processors.ledger import Item
 from processors.model import Member, Row, dump, load
 from processors.reference import Reference

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from processors.columns import stage_names
 from processors.days import DAY
-from processors.figures import stage_names
 from processors.period import Period
 from processors.report import Value, report
 from streams.state_reader import figures_of_rows, loaded

@@ -12,12 +12,24 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from processors import accounts, deals, figures, links, purge, say, scoring
+from processors import (
+    accounts,
+    additive,
+    columns,
+    deal_figures,
+    deals,
+    figures,
+    lead_figures,
+    links,
+    purge,
+    say,
+    scoring,
+)
+from processors.additive import Contribution
 from processors.compiled import Compiled, compile_definition
 from processors.definition.load import load as load_definition
 from processors.definition.model import HOUR, MINUTE, Definition
 from processors.events import Event
-from processors.figures import Contribution
 from processors.fold import reference
 from processors.ledger import Item, position, recorded_at
 from processors.model import EXITS, Handoff, Row, State, dump, load
@@ -95,25 +107,29 @@ class World:
         if key.startswith("d:"):
             result, moved = deals.process(key, row, events, now)
             if moved is not None:
-                figures.move(
-                    self.totals, figures.of_deal(moved.before, scope), figures.of_deal(moved.after, scope)
+                additive.move(
+                    self.totals,
+                    deal_figures.of_deal(moved.before, scope),
+                    deal_figures.of_deal(moved.after, scope),
                 )
         elif key.startswith("c:"):
             result, changed = accounts.process(key, row, events, told, now, scope, live)
             if changed is not None:
-                figures.move(
+                additive.move(
                     self.totals,
                     accounts.of_customer(changed.before, scope),
                     accounts.of_customer(changed.after, scope),
                 )
         else:
             result = purge.heard(row, events, now, scope, told, live)
-            figures.move(self.totals, dated, self.dated(key, row))
+            additive.move(self.totals, dated, self.dated(key, row))
             purge.settle(row, now, scope, live, result)
             if result.moved is not None:
                 before, after = result.moved
-                figures.move(self.totals, figures.of_lead(before, scope), figures.of_lead(after, scope))
-            figures.add(self.totals, ((k[1:], n) for k, n in result.kept.items()))
+                additive.move(
+                    self.totals, lead_figures.of_lead(before, scope), lead_figures.of_lead(after, scope)
+                )
+            additive.add(self.totals, ((k[1:], n) for k, n in result.kept.items()))
         self.stored[key] = dump(row)
         self.outputs += result.outputs
         self.refused += result.refused
@@ -172,7 +188,7 @@ class World:
         """The sum of what the rows contribute, from the rows alone."""
         out: Contribution = {}
         for key in self.stored:
-            figures.add(out, figures.of_row(key, self.row(key), self.scope(key)).items())
+            additive.add(out, figures.of_row(key, self.row(key), self.scope(key)).items())
         return {k: n for k, n in out.items() if n}
 
     def published(self, lead: str = "lead-1") -> dict[str, dict[str, Any]]:
@@ -360,7 +376,7 @@ class Funnel:
         codes = {name: code for code, name in EXITS.items()} | self.topology.definitions[-1].codes
         found = 0
         for (figure, *values), n in self.topology.totals().items():
-            has = dict(zip(figures.COLUMNS[figure], values, strict=True))
+            has = dict(zip(columns.COLUMNS[figure], values, strict=True))
             if figure == name and all(has[k] == (codes[v] if k == "stage" else v) for k, v in labels.items()):
                 found += n
         return found

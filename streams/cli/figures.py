@@ -11,10 +11,11 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from processors.additive import Contribution
+from processors.columns import HANDOFF_STATES, SERIES, stage_names
 from processors.compiled import Compiled
 from processors.definition.reader import DefinitionError
 from processors.figure_kit import MINOR_UNITS
-from processors.figures import HANDOFF_STATES, SERIES, Contribution, stage_names
 from processors.market import NOTHING, Market
 from processors.model import DEAL_STATUS, RowVersionError
 from processors.money import show as money

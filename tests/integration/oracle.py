@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from processors import figures, links, say
+from processors import columns, links, say
 from processors.fold import reference
 from processors.model import Member, Row, State, load
 from processors.report import report
@@ -52,7 +52,7 @@ class Oracle(NamedTuple):
         """As ``leadstream figures --json`` has them."""
         topology, now_ms = self.topology, self.driver.now_ms
         totals = figures_of_rows(loaded(self.driver.all_rows()), topology, now_ms)
-        names = figures.stage_names(topology.definitions)
+        names = columns.stage_names(topology.definitions)
         return plain_values(
             report(
                 totals, topology.definitions[-1], now_ms, names=names, market=topology.market,

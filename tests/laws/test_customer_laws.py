@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 
 from processors import accounts, attribution, customers
 from processors.accounts import of_customer
+from processors.additive import Contribution, add
 from processors.contracts import sign_of
 from processors.days import DAY
 from processors.events import Event
-from processors.figures import Contribution, add
 from processors.ledger import Item
 from processors.model import WON, load
 from tests.account_world import LEADS, SCOPE, Account, D, contract, fact, item, share

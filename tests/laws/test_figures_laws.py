@@ -8,10 +8,11 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from processors import figures
+from processors import bins, figures
+from processors.additive import Contribution, add, move
+from processors.bins import log_bin, quantile
 from processors.compiled import compile_definition
 from processors.days import DAY
-from processors.figures import Contribution, add, log_bin, move, quantile
 from processors.model import load
 from processors.period import Period
 from processors.report import FIGURES, LABELS, report
@@ -172,7 +173,7 @@ def test_bins_keep_order_and_are_narrow(a: int, b: int) -> None:
     low, high = sorted((a, b))
     assert log_bin(low) <= log_bin(high)
     s = a // 1000
-    start = figures.bin_start(log_bin(a))
+    start = bins.bin_start(log_bin(a))
     assert start <= s
     assert s - start <= s // 128
-    assert abs(figures.bin_seconds(log_bin(a)) - s) * 128 <= max(s, 128)
+    assert abs(bins.bin_seconds(log_bin(a)) - s) * 128 <= max(s, 128)

@@ -13,8 +13,8 @@ from typing import Any
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from processors.additive import Contribution
 from processors.definition.model import DAY, HOUR
-from processors.figures import Contribution
 from processors.identity import aliases
 from processors.model import encode
 from processors.subject import effective

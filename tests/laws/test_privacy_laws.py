@@ -8,8 +8,8 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
+from processors.additive import Contribution, add
 from processors.events import NAME
-from processors.figures import Contribution, add
 from processors.ledger import items, recorded_at
 from processors.model import EXITS, OPEN, Row, encode
 from processors.purge import nameless

@@ -10,9 +10,9 @@ import random
 
 from hypothesis import given
 
-from processors import figures
+from processors import additive, figures
+from processors.additive import Contribution
 from processors.days import DAY
-from processors.figures import Contribution
 from processors.model import load
 from processors.restate import Closing, Number
 from tests.strategies import SEEDS, T0, Sent, deals, histories, sent
@@ -29,7 +29,7 @@ def held(f: Funnel, then: Closing) -> dict[Number, int]:
     out: Contribution = {}
     for key, data in f.driver.all_rows():
         scope = f.topology.scope(key)
-        figures.add(out, figures.of_row(key.decode(), load(data), scope, f.now).items())
+        additive.add(out, figures.of_row(key.decode(), load(data), scope, f.now).items())
     return {number: n for number, n in then.final(out).items() if n}
 
 

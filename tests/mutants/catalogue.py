@@ -180,7 +180,7 @@ MUTANTS = (
     ),
     Mutant(
         "a former owner who counts for ever",
-        "processors/facts.py",
+        "processors/answers.py",
         "return actor != h.owner and bool(counts) and f.t > counts[-1]",
         "return False",
         (_STAGE + "test_case_33_the_previous_owner_counts_for_a_business_hour",),
@@ -243,7 +243,7 @@ MUTANTS = (
     # Figures and money
     Mutant(
         "an exit that leaves no stage",
-        "processors/figures.py",
+        "processors/lead_figures.py",
         '            put(("left", entry & CODE, old, *lead))\n',
         "            pass\n",
         (
@@ -281,7 +281,7 @@ MUTANTS = (
     # Priorities
     Mutant(
         "a win model that looks at the lead after the deal was opened",
-        "processors/facts.py",
+        "processors/deal_facts.py",
         "        call = _judged(s, f)\n        if j.exited or j.at < f.d.opportunity:\n"
         "            reach(s, f, f.d.opportunity)\n",
         "        if j.exited or j.at < f.d.opportunity:\n            reach(s, f, f.d.opportunity)\n"
@@ -337,7 +337,7 @@ MUTANTS = (
     # Partitions
     Mutant(
         "a second row on the wrong partition",
-        "streams/topology.py",
+        "streams/batch.py",
         "        if home != self.partition:\n",
         "        if False:\n",
         (
@@ -379,6 +379,6 @@ MUTANTS = (
         "processors/ledger.py",
         "return e if recorded_at(a, c) >= at else (a, b, at - (a >> 22) + _EXACT << 48 | c & _PLACE, data)",
         "return e",
-        (_IDENTITY + "test_case_21_identified_late_its_history_is_at_its_own_times",),
+        ("tests/unit/test_cases_browsers.py::test_case_21_identified_late_its_history_is_at_its_own_times",),
     ),
 )

@@ -1,4 +1,4 @@
-"""DOMAIN 8, case 47, clause by clause, and what consent means (DOMAIN 5): through the whole topology."""
+"""DOMAIN 8, case 47, clause by clause: what is erased, what stays, and who comes back."""
 
 from __future__ import annotations
 
@@ -7,62 +7,23 @@ from typing import Any
 
 import pytest
 
-from processors.definition.model import DAY, HOUR, MINUTE
-from processors.model import EXITS, OPEN, WITHDRAWN, encode, load
-from processors.purge import nameless
-from processors.subject import effective
+from processors.definition.model import DAY, HOUR
+from processors.model import EXITS, OPEN, WITHDRAWN
 from schemas.codec import decode_output
-from streams.state_reader import figures_of_rows, loaded
+from tests.privacy_world import (
+    ERASED,
+    MARK,
+    SOON,
+    erase,
+    figures,
+    marked,
+    returned,
+    told_everything,
+    told_less,
+)
 from tests.strategies import FITS, at
 from tests.subscriber import Subscriber
 from tests.world import Funnel, handed_over
-
-#: Stands in every place where a source may tell something about a person.
-MARK = "xpersonalx"
-ERASED = at(5, 12)
-#: While the handoff of Monday, 10:02 is open.
-SOON = at(1, 12)
-
-
-def told_everything(f: Funnel, lead: str = "lead-1") -> None:
-    """Each kind of fact that may carry something personal, before the call and after it."""
-    url = f"https://example.org/{MARK}?utm_source={MARK}&utm_campaign={MARK}"
-    facts: list[tuple[str, int, dict[str, Any]]] = [
-        ("created", at(0), {"source": "webinar", "generated_by": "marketing"}),
-        ("attributes_changed", at(0), {"fields": FITS | {"name": MARK, "budget": MARK, "company": MARK}}),
-        ("page_viewed", at(1, 8), {"url": url, "referrer": f"https://{MARK}.example.org/"}),
-        ("ad_clicked", at(1, 8), {"ad_id": "a-1", "utm": {"campaign": MARK}}),
-        ("social_engaged", at(1, 8), {"network": MARK, "kind": MARK}),
-        ("survey_answered", at(1, 8), {"survey_id": MARK, "score": 9, "kind": "nps"}),
-        ("product_used", at(1, 8), {"feature": MARK}),
-        ("email_clicked", at(1, 8), {"send_id": f"s-{MARK}", "url": url, "agent": "human"}),
-        ("discovery_recorded", at(1, 8), {"kind": "requirement", "text_ref": MARK}),
-        ("objection_raised", at(1, 8), {"category": MARK}),
-        ("material_shared", at(1, 8), {"asset_id": MARK}),
-        ("consent_changed", at(1, 8), {"purpose": "sales_contact", "granted": True, "basis": MARK}),
-        ("account_matched", at(1, 8), {"account_id": f"acc-{MARK}", "rule": "domain"}),
-        ("form_submitted", at(1, 9), {"form_id": MARK, "intent": "hand_raise", "fields": {"e": MARK}}),
-        ("content_downloaded", at(1, 10), {"asset_id": MARK}),
-        ("rejected", at(1, 11), {"reason_code": "timing", "notes": f"{MARK} was in a meeting"}),
-        ("form_submitted", at(1, 12), {"form_id": "again", "intent": "hand_raise"}),
-        ("page_viewed", at(1, 13), {"url": url}),
-    ]
-    for type_, t, payload in facts:
-        f.say(type_, t, payload, lead=lead, source_event_id=f"{MARK}-{t}-{type_}")
-
-
-def erase(f: Funnel, t: int = ERASED, lead: str = "lead-1", **envelope: Any) -> None:
-    f.say("erased", t, {"request_id": "r-1"}, lead=lead, **envelope)
-
-
-def figures(f: Funnel) -> dict[tuple[Any, ...], int]:
-    return figures_of_rows(loaded(f.driver.all_rows()), f.topology, f.now)
-
-
-def marked(f: Funnel) -> list[bytes]:
-    """Keys of the rows in whose bytes, unpacked, something personal is left."""
-    return [key for key, data in f.driver.all_rows() if MARK.encode() in encode(load(data))]
-
 
 #: What a lead that leaves its stage moves: where it stands now, and when it left.
 _LEAVING = frozenset(("balance", "left", "left_on", "stay_on", "entered", "entered_on", "nurture_on"))
@@ -74,17 +35,6 @@ def but_the_leaving(totals: dict[tuple[Any, ...], int]) -> dict[tuple[Any, ...],
         for k, n in totals.items()
         if k[0] not in _LEAVING or (k[0].startswith("entered") and k[1] not in EXITS)
     }
-
-
-def told_less(totals: dict[tuple[Any, ...], int]) -> dict[tuple[Any, ...], int]:
-    """Counts as they stay: that something was taken or said, not what."""
-    out: dict[tuple[Any, ...], int] = {}
-    for key, n in totals.items():
-        out[nameless(key)] = out.get(nameless(key), 0) + n
-    return out
-
-
-# Erased -----------------------------------------------------------------------------------------------------------
 
 
 def test_case_47_no_word_of_the_person_is_left_in_any_row() -> None:
@@ -355,11 +305,27 @@ def test_case_47_an_unknown_lead_can_be_erased() -> None:
     assert f.total("persons") == 1
 
 
+def test_dead_letters_are_the_only_place_where_the_bytes_stay() -> None:
+    """They keep what could not be read, for their 14 days: the limit that `leadstream privacy erase` states."""
+    f, _ = handed_over()
+    f.say("page_viewed", at(1, 11), {"url": MARK}, source_event_id="same")
+    f.say("page_viewed", at(1, 11), {"url": f"{MARK}/2"}, source_event_id="same")
+    assert marked(f) == [b"l:lead-1"]
+    erase(f, at(1, 12))
+    assert marked(f) == []
+    topics = [t for t, log in f.driver.topics.items() if t not in f.driver.sources for part in log for r in part
+              if MARK.encode() in (r.value or b"")]  # fmt: skip
+    last: dict[str, str] = {}
+    for record in f.driver.read(f.settings.topics.handoffs):
+        _, fields = decode_output(record.value or b"")
+        last[fields["output_id"]] = repr(fields)
+    assert MARK not in repr(last)
+    assert set(topics) <= {f.settings.topics.dead_letters, f.settings.topics.handoffs}
+    assert f.settings.topics.dead_letters in topics
+    assert f.now < at(1, 12) + DAY
+
+
 # Who comes back ---------------------------------------------------------------------------------------------------
-
-
-def returned(f: Funnel, lead: str = "lead-1", **fields: Any) -> None:
-    f.fit(at(10), lead, **fields)
 
 
 def test_case_47_who_comes_back_is_a_new_person_without_nurture_and_profile_who_may_raise_a_hand() -> None:
@@ -419,186 +385,3 @@ def test_case_47_a_consent_newer_than_the_erasure_is_not_suppressed() -> None:
     f.hot(at(11))
     assert f.stages()[-1] == "mql"
     assert f.head().consent == {"profiling": (True, at(9)), "marketing": (False, ERASED)}
-
-
-# Consent ----------------------------------------------------------------------------------------------------------
-
-
-def test_case_47_consent_gone_between_mql_and_handoff_is_no_call() -> None:
-    """The withdrawal happened after the lead had qualified, and is read before anybody was called."""
-    f = Funnel(live=False)
-    f.fit()
-    qualified = f.hot()
-    f.say("consent_changed", qualified + MINUTE, {"purpose": "sales_contact", "granted": False})
-    f.driver.catch_up()
-    assert f.stages()[-1] == "mql"
-    assert f.out("handoffs", kind="made") == []
-    g = Funnel()
-    g.fit()
-    g.say("consent_changed", at(1, 9, 30), {"purpose": "sales_contact", "granted": False})
-    g.hot()
-    assert g.stages()[-1] == "mql"
-    assert g.out("handoffs") == []
-    assert [x["rule"] for x in g.out("stage_changes", kind="refused")] == ["no consent to be contacted"]
-
-
-def test_without_consent_to_profiling_nothing_is_scored_and_a_raised_hand_counts() -> None:
-    f = Funnel()
-    f.fit()
-    f.say("event_attended", at(1, 8), {"event_id": "w", "kind": "webinar"})
-    assert f.score() > 0
-    f.say("consent_changed", at(1, 9), {"purpose": "profiling", "granted": False})
-    assert f.score() == 0
-    f.hot()
-    assert f.score() == 0
-    assert f.handoffs() == []
-    f.raise_hand(at(1, 12))
-    (h,) = f.handoffs()
-    assert h.rule == "hand-raise"
-
-
-def test_consent_to_profiling_given_again_begins_anew() -> None:
-    f = Funnel()
-    f.fit()
-    f.hot(at(1, 8))
-    f.say("consent_changed", at(1, 9), {"purpose": "profiling", "granted": False})
-    f.say("consent_changed", at(1, 10), {"purpose": "profiling", "granted": True})
-    assert f.score() == 0
-    f.say("content_downloaded", at(1, 11), {"asset_id": "c"})
-    alone = Funnel()
-    alone.fit()
-    alone.say("content_downloaded", at(1, 11), {"asset_id": "c"})
-    alone.until(f.now)
-    assert f.score() == alone.score() > 0
-    assert f.head().qualified is False
-
-
-def test_a_late_consent_never_outweighs_a_newer_withdrawal() -> None:
-    f, _ = handed_over()
-    f.say("consent_changed", at(1, 11), {"purpose": "sales_contact", "granted": False})
-    f.say("consent_changed", at(1, 9), {"purpose": "sales_contact", "granted": True}, recorded_at=at(1, 12))
-    assert f.head().consent["sales_contact"] == (False, at(1, 11))
-    assert f.handoffs()[0].outcome == WITHDRAWN
-
-
-def test_dead_letters_are_the_only_place_where_the_bytes_stay() -> None:
-    """They keep what could not be read, for their 14 days: the limit that `leadstream privacy erase` states."""
-    f, _ = handed_over()
-    f.say("page_viewed", at(1, 11), {"url": MARK}, source_event_id="same")
-    f.say("page_viewed", at(1, 11), {"url": f"{MARK}/2"}, source_event_id="same")
-    assert marked(f) == [b"l:lead-1"]
-    erase(f, at(1, 12))
-    assert marked(f) == []
-    topics = [t for t, log in f.driver.topics.items() if t not in f.driver.sources for part in log for r in part
-              if MARK.encode() in (r.value or b"")]  # fmt: skip
-    last: dict[str, str] = {}
-    for record in f.driver.read(f.settings.topics.handoffs):
-        _, fields = decode_output(record.value or b"")
-        last[fields["output_id"]] = repr(fields)
-    assert MARK not in repr(last)
-    assert set(topics) <= {f.settings.topics.dead_letters, f.settings.topics.handoffs}
-    assert f.settings.topics.dead_letters in topics
-    assert f.now < at(1, 12) + DAY
-
-
-# Inside a merge ---------------------------------------------------------------------------------------------------
-
-
-def _merged(f: Funnel) -> dict[tuple[Any, ...], int]:
-    """lead-2, who was handed over, turns out to be lead-1; figures once that is settled."""
-    f.fit(lead="lead-1")
-    f.say("page_viewed", at(1, 8), {"url": "https://example.org/own"}, lead="lead-1")
-    told_everything(f, "lead-2")
-    f.say("merged", at(2), {"loser": "lead-2", "winner": "lead-1"}, lead="lead-1", source_event_id="m-1")
-    assert sorted(marked(f)) == [b"l:lead-1", b"l:lead-2"]
-    f.until(at(2, 1))
-    return figures(f)
-
-
-#: Counted once for what goes, and left behind: what `purge` keeps of stages and calls that were open.
-_OPEN_NOW = frozenset(("balance", "left", "left_on", "stay_on", "untouched", "untouched_on", "delay_open_on"))
-
-
-def closed(totals: dict[tuple[Any, ...], int]) -> dict[tuple[Any, ...], int]:
-    """Totals of what is over, whether calls that nobody had answered are open or withdrawn."""
-    out: dict[tuple[Any, ...], int] = {}
-    for key, n in totals.items():
-        if key[0] not in _OPEN_NOW:
-            name = tuple("dropped" if x in ("open", "withdrawn") else x for x in key)
-            out[name] = out.get(name, 0) + n
-    return {k: n for k, n in out.items() if n}
-
-
-def test_case_47_inside_a_merge_only_that_persons_part_goes_and_what_was_counted_stays() -> None:
-    f = Funnel()
-    before = _merged(f)
-    erase(f, at(2, 2), lead="lead-2")
-    assert marked(f) == []
-    assert [e[3] for e in effective(f.row()) if e[3] == "example.org/own"] == ["example.org/own"]
-    after = figures(f)
-    assert closed(told_less(after)) == closed(told_less(before))
-    for stage in ("known", "engaged", "mql"):
-        assert f.total("entered", stage=stage) - f.total("left", stage=stage) == f.total(
-            "balance", stage=stage
-        )
-        assert f.total("balance", stage=stage) >= 0
-    assert f.total("alias_drift") == 0
-    assert f.head().attributes == FITS
-    kept = dict(f.topology.totals())
-    f.restart()
-    assert f.topology.totals() == kept
-    assert figures(f) == after
-    holder = Subscriber()
-    holder.take_all(f.driver.read(f.settings.topics.handoffs))
-    assert MARK not in repr(list(holder.holding("handoff", "lead-1").values()))
-
-
-def test_case_47_a_winner_that_is_erased_forgets_its_browser_and_the_merged_keep_their_own() -> None:
-    f = Funnel()
-    url = f"https://example.org/{MARK}"
-    f.say("page_viewed", at(0), {"url": url}, subject={"anonymous_id": "v-1"})
-    f.fit(at(1))
-    f.say("identified", at(1, 1), {"anonymous_id": "v-1", "lead_id": "lead-1"})
-    f.hot()
-    f.fit(at(1, 11), "lead-2")
-    f.say("merged", at(1, 12), {"loser": "lead-2", "winner": "lead-1"}, source_event_id="m-1")
-    f.until(at(1, 13))
-    assert sorted(marked(f)) == [b"a:v-1", b"l:lead-1"]
-    before = figures(f)
-    erase(f, at(1, 14))
-    assert marked(f) == []
-    assert [k for k, n in figures(f).items() if k[0] == "persons" and n != before.get(k)] == []
-    assert f.total("alias_drift") == 0
-    assert f.row("l:lead-2").target == "l:lead-1"
-    assert f.row("l:lead-2").ledger
-    f.say("page_viewed", at(0, 2), {"url": url}, subject={"anonymous_id": "v-1"})
-    assert marked(f) == []
-
-
-def test_case_47_a_browser_forgets_only_who_was_erased() -> None:
-    f = Funnel()
-    for t, lead, url in ((at(0), "lead-1", MARK), (at(2), "lead-2", "other")):
-        f.fit(t, lead)
-        f.say("page_viewed", t, {"url": f"https://example.org/{url}"}, subject={"anonymous_id": "v-1"})
-        f.say("identified", t + HOUR, {"anonymous_id": "v-1", "lead_id": lead}, lead=lead)
-    f.say("page_viewed", at(3), {"url": "https://example.org/other"}, subject={"anonymous_id": "v-1"})
-    assert marked(f)
-    erase(f, at(4))
-    assert marked(f) == []
-    assert sum(e[3] == "example.org/other" for e in effective(f.row("l:lead-2"))) == 1
-
-
-def test_case_47_who_was_erased_and_comes_back_and_turns_out_to_be_another_stays_counted() -> None:
-    f, _ = handed_over()
-    erase(f, SOON)
-    returned(f)
-    f.fit(at(10, 1), "lead-2")
-    f.until(at(10, 2))
-    entered = f.total("entered", stage="mql")
-    f.say("merged", at(11), {"loser": "lead-1", "winner": "lead-2"}, lead="lead-2", source_event_id="m-1")
-    assert f.total("entered", stage="mql") == entered == 1
-    assert f.total("entered", stage="erased") == 1
-    assert f.total("alias_drift") == 0
-    before = figures(f)
-    f.restart()
-    assert figures(f) == before

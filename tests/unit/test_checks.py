@@ -10,8 +10,8 @@ from hypothesis import given
 from prometheus_client.parser import text_string_to_metric_families
 
 from processors import checks
+from processors.columns import stage_names
 from processors.definition.model import DAY
-from processors.figures import stage_names
 from processors.report import report
 from streams.state_reader import figures_of_rows, loaded
 from tests.judge import TIMELINE, played
@@ -37,7 +37,7 @@ def test_points_that_nothing_explains_show_in_metrics_and_reports(monkeypatch: p
     assert sample(f, "leadstream_checks") == 0
     assert figure(f, "check_scores") == 0
     p = f.topology.partition_of("lead-1")
-    row = f.topology._cache[p, b"l:lead-1"]
+    row = f.topology.cache[p, b"l:lead-1"]
     acc = next(iter(row.head.acc.values()))
     acc[1] += 5000  # as a fold that forgot to write it down would
     assert sample(f, "leadstream_checks", check="scores", partition=str(p)) >= 4990

@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from processors import accounts, attribution, customers, ledger
 from processors.accounts import Retention, of_customer, process, renewal_rate, retention
+from processors.additive import EMPTY
 from processors.compiled import compile_definition
 from processors.customers import Customer
 from processors.days import DAY, day_number
@@ -284,7 +285,7 @@ def test_delivery_gets_the_whole_context_once_and_until_it_accepts() -> None:
 def test_who_left_before_delivery_took_over() -> None:
     c = folded(share(T0, 1), fact("churned", T0 + DAY, 2))
     assert c.handovers["acc-1/delivery_handover/1"].context["churned_on"] == "2026-03-02"
-    assert of_customer(c, SCOPE)["churned", accounts.EMPTY] == 1
+    assert of_customer(c, SCOPE)["churned", EMPTY] == 1
     again = folded(share(T0, 1), fact("churned", T0 + DAY, 2), fact("churned", T0 + 2 * DAY, 3))
     assert len(again.churns) == 1
 

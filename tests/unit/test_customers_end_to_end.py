@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from processors import attribution, figures, market
+from processors import additive, attribution, columns, figures, market
+from processors.additive import Contribution
 from processors.days import DAY, day_number
-from processors.figures import Contribution
 from processors.model import GENERATED, load
 from tests.strategies import T0
 from tests.world import Funnel
@@ -29,7 +29,7 @@ class Business(Funnel):
         out: Contribution = {}
         for key, data in self.driver.all_rows():
             name = key.decode()
-            figures.add(out, figures.of_row(name, load(data), self.topology.scope(key)).items())
+            additive.add(out, figures.of_row(name, load(data), self.topology.scope(key)).items())
         return out
 
     def booked(self) -> int:
@@ -47,7 +47,7 @@ class Business(Funnel):
         coarse: Contribution = {}
         for key, data in self.driver.all_rows():
             scope = self.topology.scope(key)
-            figures.add(coarse, figures.of_row(key.decode(), load(data), scope, None, False).items())
+            additive.add(coarse, figures.of_row(key.decode(), load(data), scope, None, False).items())
         assert totals == {k: n for k, n in coarse.items() if n}
         for model in self.definition.attribution.models:
             credit = sum(n for k, n in self.fine().items() if k[:2] == ("attributed_on", model))
@@ -199,4 +199,4 @@ def test_market_events_are_learned_whole() -> None:
     f.learn("spend_recorded", T0, **spend)
     found = market.contribution(f.topology.market, f.topology.reference, "EUR", T0 // DAY + 4)
     assert sum(found.values()) == 50
-    assert all(len(k) - 1 == len(figures.COLUMNS[k[0]]) for k in found)
+    assert all(len(k) - 1 == len(columns.COLUMNS[k[0]]) for k in found)

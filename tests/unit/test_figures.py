@@ -9,10 +9,10 @@ from typing import Any, Self
 import pytest
 from msgspec.structs import replace
 
+from processors.columns import stage_names
 from processors.compiled import compile_definition
 from processors.days import DAY, day_number
 from processors.definition.model import HOUR, MINUTE
-from processors.figures import stage_names
 from processors.model import Row, dump
 from processors.period import Period
 from processors.report import FIGURES, report

@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from processors import market
+from processors.additive import EMPTY, Contribution, add
 from processors.days import DAY, day_number
 from processors.definition.model import Budget
-from processors.figures import Contribution, add
 from processors.market import NOTHING, Market, Money, Spend, apply
 from processors.period import Period
 from processors.reference import EMPTY as NO_REFERENCE
@@ -167,7 +167,7 @@ def test_contribution_ends_with_the_day_of_as_of() -> None:
         ],
     )
     found = market.contribution(m, NO_REFERENCE, "EUR", FEB_1 + 1)
-    labels = ("paid_search", market.EMPTY, "marketing", "media")
+    labels = ("paid_search", EMPTY, "marketing", "media")
     assert found == {
         ("spend_on", *labels, FEB_1): 3,  # 57 = 28 days of 2, and the first of 3
         ("spend_on", *labels, FEB_1 + 1): 2,

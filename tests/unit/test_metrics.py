@@ -10,10 +10,11 @@ import pytest
 from msgspec.structs import replace
 from prometheus_client.parser import text_string_to_metric_families
 
-from processors import figures
+from processors import additive
+from processors.additive import Contribution
+from processors.columns import CLOCK_STATES, CLOCKS, HANDOFF_STATES
 from processors.compiled import Compiled, compile_definition
 from processors.definition.model import HOUR
-from processors.figures import CLOCK_STATES, CLOCKS, HANDOFF_STATES, Contribution
 from processors.market import NOTHING
 from processors.model import EXITS
 from processors.money import CURRENCIES
@@ -273,7 +274,7 @@ def test_partitions_that_left_take_their_figures_along() -> None:
     assert of(after, "leadstream_leads") == of(before, "leadstream_leads", partition=str(1 - gone))
     assert not any(dict(k).get("partition") == str(gone) for found in after.values() for k in found)
     assert f.topology.totals() == {k: n for k, n in f.topology.totals_by_partition()[1 - gone].items() if n}
-    assert figures.EMPTY == "(empty)"
+    assert additive.EMPTY == "(empty)"
 
 
 @pytest.mark.needs("promtool")

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from processors import figures, priority, winmodel
+from processors import additive, columns, figures, priority, winmodel
+from processors.additive import Contribution
 from processors.days import iso
 from processors.definition.model import DAY, HOUR, MINUTE
-from processors.figures import Contribution
 from processors.report import report
 from streams.definitions import default_text
 from streams.state_reader import loaded
@@ -121,7 +121,7 @@ def fine(f: Funnel) -> Contribution:
     out: Contribution = {}
     for key, _ in f.driver.all_rows():
         name = key.decode()
-        figures.add(out, figures.of_row(name, f.row(name), f.topology.scope(key)).items())
+        additive.add(out, figures.of_row(name, f.row(name), f.topology.scope(key)).items())
     return {key: n for key, n in out.items() if n}
 
 
@@ -407,7 +407,7 @@ def test_a_published_snapshot_is_what_the_totals_say() -> None:
         lead = f"lead-{n}"
         t = called(f, lead, MONDAY + n * DAY + 9 * HOUR)
         closed(f, t + 2 * HOUR, opened(f, t + HOUR, lead, deal=f"deal-{n}"), how, amount=1000 * (n + 1))
-    names = figures.stage_names(f.topology.definitions)
+    names = columns.stage_names(f.topology.definitions)
     made = priority.snapshot(fine(f), names, lambda amount, _c, _d: amount, "EUR")
     assert (made["won"], made["lost"], made["median_won_minor"]) == (2, 1, 2000)
     assert made["features"]["stage"] == {"mql": [2, 1]}

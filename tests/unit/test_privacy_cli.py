@@ -11,8 +11,8 @@ from schemas.codec import encode_event
 from streams import privacy
 from streams.cli import build
 from streams.settings import Settings
+from tests.privacy_world import MARK, erase, told_everything
 from tests.strategies import at
-from tests.unit.test_cases_privacy import MARK, erase, told_everything
 from tests.world import Funnel
 
 

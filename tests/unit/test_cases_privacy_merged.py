@@ -1,0 +1,112 @@
+"""DOMAIN 8, case 47, inside a merge: only that person's part goes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from processors.definition.model import HOUR
+from processors.subject import effective
+from tests.privacy_world import MARK, SOON, erase, figures, marked, returned, told_everything, told_less
+from tests.strategies import FITS, at
+from tests.subscriber import Subscriber
+from tests.world import Funnel, handed_over
+
+
+def _merged(f: Funnel) -> dict[tuple[Any, ...], int]:
+    """lead-2, who was handed over, turns out to be lead-1; figures once that is settled."""
+    f.fit(lead="lead-1")
+    f.say("page_viewed", at(1, 8), {"url": "https://example.org/own"}, lead="lead-1")
+    told_everything(f, "lead-2")
+    f.say("merged", at(2), {"loser": "lead-2", "winner": "lead-1"}, lead="lead-1", source_event_id="m-1")
+    assert sorted(marked(f)) == [b"l:lead-1", b"l:lead-2"]
+    f.until(at(2, 1))
+    return figures(f)
+
+
+#: Counted once for what goes, and left behind: what `purge` keeps of stages and calls that were open.
+_OPEN_NOW = frozenset(("balance", "left", "left_on", "stay_on", "untouched", "untouched_on", "delay_open_on"))
+
+
+def closed(totals: dict[tuple[Any, ...], int]) -> dict[tuple[Any, ...], int]:
+    """Totals of what is over, whether calls that nobody had answered are open or withdrawn."""
+    out: dict[tuple[Any, ...], int] = {}
+    for key, n in totals.items():
+        if key[0] not in _OPEN_NOW:
+            name = tuple("dropped" if x in ("open", "withdrawn") else x for x in key)
+            out[name] = out.get(name, 0) + n
+    return {k: n for k, n in out.items() if n}
+
+
+def test_case_47_inside_a_merge_only_that_persons_part_goes_and_what_was_counted_stays() -> None:
+    f = Funnel()
+    before = _merged(f)
+    erase(f, at(2, 2), lead="lead-2")
+    assert marked(f) == []
+    assert [e[3] for e in effective(f.row()) if e[3] == "example.org/own"] == ["example.org/own"]
+    after = figures(f)
+    assert closed(told_less(after)) == closed(told_less(before))
+    for stage in ("known", "engaged", "mql"):
+        assert f.total("entered", stage=stage) - f.total("left", stage=stage) == f.total(
+            "balance", stage=stage
+        )
+        assert f.total("balance", stage=stage) >= 0
+    assert f.total("alias_drift") == 0
+    assert f.head().attributes == FITS
+    kept = dict(f.topology.totals())
+    f.restart()
+    assert f.topology.totals() == kept
+    assert figures(f) == after
+    holder = Subscriber()
+    holder.take_all(f.driver.read(f.settings.topics.handoffs))
+    assert MARK not in repr(list(holder.holding("handoff", "lead-1").values()))
+
+
+def test_case_47_a_winner_that_is_erased_forgets_its_browser_and_the_merged_keep_their_own() -> None:
+    f = Funnel()
+    url = f"https://example.org/{MARK}"
+    f.say("page_viewed", at(0), {"url": url}, subject={"anonymous_id": "v-1"})
+    f.fit(at(1))
+    f.say("identified", at(1, 1), {"anonymous_id": "v-1", "lead_id": "lead-1"})
+    f.hot()
+    f.fit(at(1, 11), "lead-2")
+    f.say("merged", at(1, 12), {"loser": "lead-2", "winner": "lead-1"}, source_event_id="m-1")
+    f.until(at(1, 13))
+    assert sorted(marked(f)) == [b"a:v-1", b"l:lead-1"]
+    before = figures(f)
+    erase(f, at(1, 14))
+    assert marked(f) == []
+    assert [k for k, n in figures(f).items() if k[0] == "persons" and n != before.get(k)] == []
+    assert f.total("alias_drift") == 0
+    assert f.row("l:lead-2").target == "l:lead-1"
+    assert f.row("l:lead-2").ledger
+    f.say("page_viewed", at(0, 2), {"url": url}, subject={"anonymous_id": "v-1"})
+    assert marked(f) == []
+
+
+def test_case_47_a_browser_forgets_only_who_was_erased() -> None:
+    f = Funnel()
+    for t, lead, url in ((at(0), "lead-1", MARK), (at(2), "lead-2", "other")):
+        f.fit(t, lead)
+        f.say("page_viewed", t, {"url": f"https://example.org/{url}"}, subject={"anonymous_id": "v-1"})
+        f.say("identified", t + HOUR, {"anonymous_id": "v-1", "lead_id": lead}, lead=lead)
+    f.say("page_viewed", at(3), {"url": "https://example.org/other"}, subject={"anonymous_id": "v-1"})
+    assert marked(f)
+    erase(f, at(4))
+    assert marked(f) == []
+    assert sum(e[3] == "example.org/other" for e in effective(f.row("l:lead-2"))) == 1
+
+
+def test_case_47_who_was_erased_and_comes_back_and_turns_out_to_be_another_stays_counted() -> None:
+    f, _ = handed_over()
+    erase(f, SOON)
+    returned(f)
+    f.fit(at(10, 1), "lead-2")
+    f.until(at(10, 2))
+    entered = f.total("entered", stage="mql")
+    f.say("merged", at(11), {"loser": "lead-1", "winner": "lead-2"}, lead="lead-2", source_event_id="m-1")
+    assert f.total("entered", stage="mql") == entered == 1
+    assert f.total("entered", stage="erased") == 1
+    assert f.total("alias_drift") == 0
+    before = figures(f)
+    f.restart()
+    assert figures(f) == before
