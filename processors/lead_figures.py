@@ -108,14 +108,14 @@ def _links(seen: Seen, d: Compiled, lead: tuple[str, str], amounts: Contribution
     """The lead's part in deals that have closed."""
     for share in seen.shares.values():
         if share.outcome in (WON, LOST_DEAL):
-            who = _seller(seen.journeys, share)
+            who = seller(seen.journeys, share)
             key = (DEAL_STATUS[share.outcome], *lead, *who, share.currency or EMPTY, d.days.day(share.closed))
             put(("link_on", *key))
             if share.amount:
                 add(amounts, [(("link_amount_on", *key), share.amount)])
 
 
-def _seller(journeys: Sequence[Journey], share: Share) -> tuple[str, str]:
+def seller(journeys: Sequence[Journey], share: Share) -> tuple[str, str]:
     """Team and owner of the last handoff of that journey that sales accepted, else of its last one."""
     found = [h for j in journeys if j.n == share.journey for h in j.handoffs]
     accepted = [h for h in found if h.outcome == ACCEPTED]

@@ -170,6 +170,8 @@ def _told_to_forget(row: Row, m: Told, now: int, scope: Scope, live: bool, resul
     ]
     for what, n in one.counts.items():
         result.count(what, n)
+    if one.since is not None:
+        result.since = min(one.since, result.since or one.since)
     if one.moved is not None:
         result.moved = (result.moved or one.moved)[0], one.moved[1]
     if one.engaged is not None:

@@ -1,204 +1,111 @@
-"""Numbers that were final and changed: which part of them a row has, and why it is another one now.
+"""Numbers that were final and changed: where a row can have changed one, and why it has.
 
-A month is closed so many days after its end (`Definition.closed_after_days`), a cohort is matured once its horizon has
-passed for the last day of its month. What a row adds to such a number before and after a batch is compared: old and new
-are the row's own part, so that the number itself changes by the sum of new - old, whatever the partitions and workers.
-What time alone does is no restatement: a timer is dated at its due instant, whenever it is fired.
+What a row adds to final numbers (`closing`) before and after a batch is compared: old and new are the row's own part, so
+that the number itself changes by the sum of new - old, whatever the partitions and workers. What time alone does is no
+restatement: a timer is dated at its due instant, whenever it is fired. But a handoff counts in the month in which its
+clocks started: what ends them later, an answer or a due instant, restates that month.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import zip_longest
+from typing import NamedTuple
 
-from processors import ledger
-from processors.additive import Contribution
-from processors.columns import COLUMNS, EVER, pairs, stage_names
-from processors.compiled import Compiled
-from processors.days import DAY, first_of_month, month_of_day
+from msgspec.structs import replace
+
+from processors import ledger, tally
+from processors.attribution import Credit
+from processors.closing import Closing
+from processors.days import DAY
 from processors.deals import Deal
 from processors.events import BACKFILL, NAME, Event
+from processors.lead_figures import seller
 from processors.ledger import Item
-from processors.model import CODE, LOST_DEAL, WON, Journey, Member, Row
-from processors.subject import Seen, Told, effective
+from processors.model import CODE, LOST_DEAL, WON, Handoff, Journey, Member, Row, Share
+from processors.subject import Result, Seen, Told, effective
 
-#: Figures whose final numbers are restated; codes of sequence numbers, so append only.
-FIGURES = (
-    "leads", "entered", "left", "mqls", "sqls", "leads_won", "cohort_entered", "cohort_converted", "closed_deals",
-    "won_amount", "lost_amount", "booked", "collected", "new_customers", "churned", "spend", "rate",
-)  # fmt: skip
-#: Of them, those in minor units of the currency among their labels.
-MONEY = frozenset(("won_amount", "lost_amount", "booked", "collected", "spend"))
 #: What a cause begins with.
 CAUSES = (
     "late", "backlog", "backfill", "conflict", "identified", "merged", "unmerged", "erased", "definition", "changed",
-    "spend", "rate",
+    "spend", "rate", "followed", "due",
 )  # fmt: skip
-LATE, BACKLOG, BACKFILLED, CHANGED = "late", "backlog", "backfill", "changed"
+LATE, BACKLOG, BACKFILLED, CHANGED, FOLLOWED, DUE, DEFINITION, ERASED = (
+    "late", "backlog", "backfill", "changed", "followed", "due", "definition", "erased",
+)  # fmt: skip
 
 #: Facts that say who is who: where one of them is in a batch, it is the cause.
-_LINKS = ("erased", "unmerged", "merged", "identified")
-
-
-class Number(NamedTuple):
-    """One number of a figure: its labels by name, and the month that it is of (``2026-10``), of a rate the day."""
-
-    figure: str
-    labels: tuple[tuple[str, str], ...]
-    period: str
-
-
-class Change(NamedTuple):
-    """A row's part of a final number, before and after."""
-
-    number: Number
-    old: int
-    new: int
-
-
-class _From(NamedTuple):
-    """How a figure is made of a count of `columns.COLUMNS`: its labels, and what others must be."""
-
-    figure: str
-    of: str
-    labels: tuple[str, ...]
-    where: tuple[tuple[str, str], ...] = ()
-
-
-_MADE = (
-    _From("leads", "leads_on", ("series", "source")),
-    _From("entered", "entered_on", ("stage", "series", "source")),
-    _From("left", "left_on", ("stage", "series", "source")),
-    _From("mqls", "entered_on", ("source",), (("stage", "mql"), ("series", "marketing"))),
-    _From("sqls", "entered_on", ("series", "source"), (("stage", "sql"),)),
-    _From("leads_won", "won_on", ("source",)),
-    _From("closed_deals", "deal_on", ("status", "pipeline", "currency")),
-    _From("won_amount", "deal_amount_on", ("pipeline", "currency"), (("status", "won"),)),
-    _From("lost_amount", "deal_amount_on", ("pipeline", "currency"), (("status", "lost"),)),
-    _From("booked", "booked_on", ("kind", "currency")),
-    _From("collected", "paid_on", ("currency",)),
-    _From("new_customers", "new_customer_on", ()),
-    _From("churned", "churned_on", ("reason",)),
-)
-
-
-#: The counts that final numbers are made of.
-COUNTS = frozenset(("cohort", "converted", *(made.of for made in _MADE)))
-
-
-class _Picked(NamedTuple):
-    """`_From`, with places in keys instead of names."""
-
-    figure: str
-    day: int
-    labels: tuple[tuple[str, int], ...]
-    tests: tuple[tuple[int, Any], ...]
-
-
-class Closing:
-    """What is final at an instant, by the newest definition."""
-
-    def __init__(self, now_ms: int, definitions: Sequence[Compiled]) -> None:
-        d = self.d = definitions[-1]
-        today = d.days.day(now_ms)
-        #: All of this holds from the first to the second of these instants.
-        self.today_ms, self.until_ms = d.days.start(today), d.days.start(today + 1)
-        self.open_month = month_of_day(today - d.source.closed_after_days)
-        self.first_open = first_of_month(self.open_month)
-        self.first_open_ms = d.days.start(self.first_open)
-        #: Horizon -> the first month whose cohort has not matured.
-        self.ripe = {h: month_of_day(today - h) for h in d.source.horizons_days}
-        self.cohort = max(self.open_month, *self.ripe.values())
-        self._names = stage_names(definitions)
-        # Who entered a stage is there once for each conversion from it: one of them is counted.
-        self._first_to = dict(reversed(pairs(d)))
-        self._picked: dict[str, list[_Picked]] = {}
-        for made in _MADE:
-            columns = COLUMNS[made.of]
-            picked = _Picked(
-                made.figure,
-                columns.index("day") + 1,
-                tuple((label, columns.index(label) + 1) for label in made.labels),
-                tuple(
-                    (columns.index(label) + 1, getattr(d, value) if label == "stage" else value)
-                    for label, value in made.where
-                ),
-            )
-            self._picked.setdefault(made.of, []).append(picked)
-
-    def holds(self, now_ms: int) -> bool:
-        return self.today_ms <= now_ms < self.until_ms
-
-    def covers(self, number: Number) -> bool:
-        """Is the number final?"""
-        figure, labels, period = number
-        if figure == "cohort_converted":
-            ripe = self.ripe.get(int(dict(labels)["horizon"]), 0)
-        else:
-            ripe = self.cohort if figure == "cohort_entered" else self.open_month
-        return int(period[:4]) * 12 + int(period[5:7]) - 1 < ripe
-
-    def final(self, contribution: Contribution) -> dict[Number, int]:
-        """The part of a row's fine contribution that lies in closed months and matured cohorts."""
-        out: dict[Number, int] = {}
-        for key, n in contribution.items():
-            for picked in self._picked.get(key[0], ()):
-                if key[picked.day] < self.first_open and all(key[i] == value for i, value in picked.tests):
-                    labels = tuple((label, self._word(label, key[i])) for label, i in picked.labels)
-                    number = Number(picked.figure, labels, month_text(month_of_day(key[picked.day])))
-                    out[number] = out.get(number, 0) + n
-            if key[0] == "cohort" and key[3] < self.cohort and self._first_to.get(key[1]) == key[2]:
-                labels = (("stage", self._names[key[1]]), ("source", key[4]))
-                number = Number("cohort_entered", labels, month_text(key[3]))
-                out[number] = out.get(number, 0) + n
-            elif key[0] == "converted" and key[3] != EVER and key[4] < self.ripe.get(key[3], 0):
-                labels = (
-                    ("from", self._names[key[1]]), ("to", self._names[key[2]]), ("horizon", str(key[3])), ("source", key[5]),
-                )  # fmt: skip
-                number = Number("cohort_converted", labels, month_text(key[4]))
-                out[number] = out.get(number, 0) + n
-        return out
-
-    def changes(self, before: Contribution, after: Contribution) -> list[Change]:
-        """What was final and is different now."""
-        old, new = self.final(before), self.final(after)
-        return [
-            Change(number, old.get(number, 0), new.get(number, 0))
-            for number in sorted(old.keys() | new.keys())
-            if old.get(number, 0) != new.get(number, 0)
-        ]
-
-    def _word(self, label: str, value: Any) -> str:
-        return self._names.get(value, f"retired:{value}") if label == "stage" else str(value)
-
-
-def month_text(month: int) -> str:
-    """``2026-10``."""
-    return f"{month // 12:04d}-{month % 12 + 1:02d}"
+_LINKS = (ERASED, "unmerged", "merged", "identified")
 
 
 # A cheap look first -------------------------------------------------------------------------------------------------
 
+#: How far back a change may reach: to nothing that is final; to matured cohorts; to closed months.
+NOWHERE, COHORTS, MONTHS = range(3)
 
-def since(before: Seen, after: Seen, won: int) -> int:
-    """The earliest instant (epoch ms) at which the stages of a lead differ, 0 if its labels do.
 
-    Nothing dated today is in a number that is final today, so most changes need no closer look. What comes after a
-    win (``won`` is its stage) may take it back, so there it is the win that differs.
+def of_facts(
+    last: int,
+    agents: Mapping[int, int],
+    residue: Mapping[str, int],
+    row: Row,
+    events: Sequence[Event],
+    result: Result,
+    closing: Closing,
+) -> int:
+    """Did facts of a closed month come, go or change, or what is known of them? Nothing of this is true of what comes in
+    order, so most batches pay for some comparisons.
+
+    :param last: of the row before, its newest event (epoch ms), what was re-classified, and what erased facts had added.
     """
-    if before.past != after.past or (before.source != after.source and before.journeys):
-        return 0
+    first = closing.first_open_ms
+    since, counts = result.since, result.counts
+    if since is not None and (since[0] >> 22 < first or row.head.agents != agents):
+        return MONTHS
+    if counts and ("too_late" in counts or "reclassified" in counts):
+        return MONTHS
+    if row.residue is not residue:
+        return MONTHS
+    if last < first and any(e.a >> 22 < first for e in events):
+        return MONTHS
+    if result.engaged is not None and row.minted and any(m.start < first for m in row.minted):
+        return MONTHS if tally.first_touch(*result.engaged) else NOWHERE  # it gives their answers a campaign
+    return NOWHERE
+
+
+def of_lead(before: Seen, after: Seen, closing: Closing) -> int:
+    """How far back do journeys, handoffs, shares and credits of a lead differ?"""
+    if before.past != after.past:
+        return MONTHS
+    if before.journeys and (
+        before.source != after.source or (before.created != after.created and before.shares)
+    ):
+        return MONTHS
+    first = closing.first_open_ms
+    if before.credit is not after.credit and _earned(before.credit, after.credit) < first:
+        return MONTHS
+    if before.shares is not after.shares and _closed(before.shares, after.shares) < first:
+        return MONTHS
+    at = 1 << 62
     old, new = before.journeys, after.journeys
-    out = 1 << 62
-    for n in range(max(len(old), len(new))):
-        x = old[n] if n < len(old) else None
-        y = new[n] if n < len(new) else None
-        if x is not y:
-            out = min(out, _apart(x, y, won))
-    return out
+    for x, y in zip_longest(old, new):
+        if x is y:
+            continue
+        at = min(at, _apart(x, y, closing.d.won))
+        if _called(x, y, first) or _sold(before, after, x, y, first):
+            return MONTHS
+    return MONTHS if at < first else COHORTS if at < closing.today_ms else NOWHERE
+
+
+def of_deal(before: Deal | None, after: Deal | None, closing: Closing) -> int:
+    """Did one of them close in a closed month?"""
+    found = (d.closed for d in (before, after) if d is not None and d.status in (WON, LOST_DEAL))
+    return MONTHS if min(found, default=1 << 62) < closing.first_open_ms else NOWHERE
 
 
 def _apart(x: Journey | None, y: Journey | None, won: int) -> int:
+    """The earliest instant (epoch ms) at which the stages of two journeys differ. What comes after a win (``won`` is its
+    stage) may take it back, so there it is the win that differs."""
     if x is None or y is None or x.generated != y.generated or x.n != y.n:
         return min(j.entries[0] >> 9 for j in (x, y) if j is not None)
     n, most = 0, min(len(x.entries), len(y.entries))
@@ -209,10 +116,43 @@ def _apart(x: Journey | None, y: Journey | None, won: int) -> int:
     return min((j.entries[n] >> 9 for j in (x, y) if n < len(j.entries)), default=1 << 62)
 
 
-def closed_since(before: Deal | None, after: Deal | None) -> int:
-    """The earliest instant at which one of them closed."""
-    found = (d.closed for d in (before, after) if d is not None and d.status in (WON, LOST_DEAL))
-    return min(found, default=1 << 62)
+def _called(x: Journey | None, y: Journey | None, first: int) -> bool:
+    """Do handoffs of closed months differ, in more than the engagement since?"""
+    none: tuple[Handoff, ...] = ()
+    for g, h in zip_longest(x.handoffs if x is not None else none, y.handoffs if y is not None else none):
+        if g is h or min(z.start for z in (g, h) if z is not None) >= first:
+            continue
+        if g is None or h is None or replace(g, news=h.news) != h:
+            return True
+    return False
+
+
+def _sold(before: Seen, after: Seen, x: Journey | None, y: Journey | None, first: int) -> bool:
+    """Has a deal that closed in a closed month another seller, since the journey's handoffs changed?"""
+    if x is None or y is None or x.handoffs == y.handoffs:
+        return False
+    own = [z for z in after.shares.values() if z.journey == y.n and _is_closed(z) and z.closed < first]
+    return any(seller(before.journeys, z) != seller(after.journeys, z) for z in own)
+
+
+def _is_closed(x: Share) -> bool:
+    return x.outcome in (WON, LOST_DEAL)
+
+
+def _closed(before: Mapping[str, Share], after: Mapping[str, Share]) -> int:
+    """The earliest closing of a deal of which the lead has another part."""
+    parts = (
+        x
+        for deal in before.keys() | after.keys()
+        if before.get(deal) != after.get(deal)
+        for x in (before.get(deal), after.get(deal))
+    )
+    return min((x.closed for x in parts if x is not None and _is_closed(x)), default=1 << 62)
+
+
+def _earned(before: Iterable[Credit], after: Iterable[Credit]) -> int:
+    """The earliest booking that was credited otherwise."""
+    return min((x.t for x in set(before) ^ set(after)), default=1 << 62)
 
 
 # Why ----------------------------------------------------------------------------------------------------------------
@@ -223,22 +163,24 @@ class Cause(NamedTuple):
 
     word: str
     fact: Item | None = None
+    when: int = 0
 
     @property
     def at(self) -> int:
         """When that happened, 0 if nothing did."""
-        return self.fact[0] >> 22 if self.fact is not None else 0
+        return self.fact[0] >> 22 if self.fact is not None else self.when
 
     @property
     def recorded_at(self) -> int:
         return ledger.recorded_at(self.fact[0], self.fact[2]) if self.fact is not None else 0
 
     def text(self) -> str:
-        """``late:won:12d``: the kind of cause, of a late fact its type and how long after it happened it was recorded."""
-        if self.fact is None or self.word not in (LATE, BACKLOG):
+        """``late:won:12d``: the kind of cause; of a late fact its type and how long after it happened it was recorded, of
+        one that followed when the number was final, or was read late, its type."""
+        if self.fact is None or self.word not in (LATE, BACKLOG, FOLLOWED):
             return self.word
         name = NAME.get(self.fact[1] >> 8 & 255, "unknown").removeprefix("share_")
-        if self.word == BACKLOG:
+        if self.word != LATE:
             return f"{self.word}:{name}"
         return f"{self.word}:{name}:{(self.recorded_at - self.at) // DAY}d"
 

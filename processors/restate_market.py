@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from fractions import Fraction
 
+from processors.closing import Change, Closing, Number, month_text
 from processors.days import first_of_month, iso, month_of_day
 from processors.market import Market, prorated
 from processors.reference import Reference
-from processors.restate import Change, Closing, Number, month_text
 
 #: How far back they are kept and compared: so long are restatements of rows believed as well, by their ledgers.
 MONTHS = 13

@@ -79,6 +79,7 @@ class Result(Struct):
     kept: dict[
         tuple[Any, ...], int
     ] = {}  # what erased facts of aliases had added: only exact reports?, figure, labels
+    since: tuple[int, int] | None = None  # it was folded again from this key
 
     def count(self, what: str, n: int = 1) -> None:
         self.counts[what] = self.counts.get(what, 0) + n
@@ -171,8 +172,10 @@ def process(
         links.heard(row, scope)
     if stale is not None:
         out.count("refolded")
+        out.since = stale
         head = _refold(row, stale, now, scope, live)
     elif row.held <= now and row.held < head.latest:
+        out.since = (0, 0)
         head = _refold(
             row, (0, 0), now, scope, live
         )  # clocks that start after what has just become due: see `start_of`
@@ -184,6 +187,7 @@ def process(
         links.claim(row, scope)
         if turned:
             scope.banned = frozenset()
+            out.since = (0, 0)
             head = _refold(row, (0, 0), now, scope, live)
     # Some at a time, for it costs as much as a thousand events.
     if len(row.ledger) > (ENTRIES + SPACING) * WIDTH or (
@@ -251,6 +255,7 @@ def _take(row: Row, e: Event, now: int, scope: Scope, out: Result, folding: bool
         item = (a, b, e.c, e.data)
         step(head, item, scope)
         if b >> 8 & 255 == tally.RECLASSIFIED:
+            out.count("reclassified")
             tally.recount(row, effective(row))
         else:
             tally.add(row.tally, head, item)

@@ -200,6 +200,14 @@ def moved(before: dict[int | str, int], after: dict[int | str, int]) -> tuple[di
     )
 
 
+def first_touch(before: dict[int | str, int], after: dict[int | str, int]) -> bool:
+    """Is there a touch, the first one of this row?"""
+    return not any(code in before for code in _TOUCHES) and any(code in after for code in _TOUCHES)
+
+
+_TOUCHES = (_VISITS, *(KIND["event_attended"] << 2 | agent for agent in AGENTS))
+
+
 # What is no longer kept ------------------------------------------------------------------------------------------
 
 

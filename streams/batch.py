@@ -67,7 +67,7 @@ class Batch:
         self.staged = Staged({}, [], Counter())
         self.fresh: list[tuple[str, int]] = []  # calls of the row at hand
         self.restating = Restating(
-            partition, part.journal, topology.closing(now), now, live,
+            partition, part.journal, part.rows, topology.closing(now), now, live,
             topology.settings.app_id, topology.settings.topics.restatements,
         )  # fmt: skip
 
@@ -254,12 +254,13 @@ class Batch:
         row = topology.row_of(self.partition, key, self.part.rows)
         events = [e for e, _ in found]
         scope = self._scope(key)
-        was = self.restating.look(key, row, bool(found or told), scope) if topology.restates else None
+        was = self.restating.look(row) if topology.restates else None
         result, parts, moves = self._fold(key, row, events, told, scope)
-        final = None
-        if was is not None:
-            again = "refolded" in result.counts
-            final = self.restating.compare(was, key, row, parts, events, told, scope, again)
+        final = (
+            self.restating.compare(was, key, row, parts, events, told, scope, result)
+            if was is not None
+            else []
+        )
         data = dump(row)
         messages = [self._output(output) for output in result.outputs] if key[:1] in (b"l", b"c") else []
         messages += [self._tell(message) for message in result.told]
@@ -270,8 +271,8 @@ class Batch:
         self.staged.rows[key] = row
         self.messages += messages
         self.staged.calls += self.fresh
-        if final is not None:
-            self.restating.say(key, topology.definitions[-1].source, *final)
+        if final:
+            self.restating.say(key, topology.definitions[-1].source, final)
         self.staged.moves += moves
         for what, n in result.counts.items():
             self.staged.counts[("outcomes", what)] += n

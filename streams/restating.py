@@ -15,36 +15,39 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from processors import accounts, additive, deal_figures, figures, lead_figures, restate_market
+from processors import figures, lead_figures, restate, restate_market, versions
 from processors.additive import Contribution
+from processors.closing import CLOCKED, FIGURES, Change, Closing, Number
+from processors.days import month_of_day
 from processors.definition.model import Definition
 from processors.events import Event
 from processors.market import Market
-from processors.model import Member, Row, decode_spoken, encode, load
+from processors.model import Member, Row, encode, load
 from processors.reference import Reference
 from processors.restate import (
     BACKFILLED,
     BACKLOG,
-    COUNTS,
-    FIGURES,
+    COHORTS,
+    DEFINITION,
+    DUE,
+    ERASED,
+    FOLLOWED,
     LATE,
+    MONTHS,
+    NOWHERE,
     Cause,
-    Change,
-    Closing,
-    Number,
-    cause,
-    closed_since,
-    since,
 )
 from processors.say import RECORD_OF, RESTATEMENTS
 from processors.scope import Scope
-from processors.subject import Seen, Told
+from processors.subject import Result, Told
 from schemas.codec import ce_headers
 from schemas.codec import encode as encode_record
 from streams.work import SYSTEM, Message, Rows
 
 #: Baseline of a row that came with a first import: it has nothing to restate.
 _IMPORTED = b"-"
+#: Causes of which sums are said, and what stands for who was behind it.
+_SUMMED = {BACKFILLED: "imported", DEFINITION: "definition"}
 #: A lead, deal or account before and after.
 Parts = tuple[Any, Any]
 _Pairs = list[tuple[tuple[Any, ...], int]]
@@ -73,14 +76,14 @@ class Journal:
 class Was(NamedTuple):
     """A row before a batch, as far as restatements need it."""
 
-    news: bool
-    waiting: bool
-    spoken: bytes
+    last: int  # its newest event
+    due: int
+    agents: dict[int, int]
     baseline: bytes
+    waiting: bool
     facts: bytes
     members: dict[str, Member]
     residue: dict[str, int]
-    aged: Contribution | None
 
 
 class Restating:
@@ -90,44 +93,42 @@ class Restating:
         self,
         partition: int,
         journal: Journal,
+        rows: Rows,
         closing: Closing,
         now: int,
         live: bool,
         app_id: str,
         topic: str,
     ) -> None:
-        self.partition, self.journal, self.closing, self.now, self.live = (
-            partition,
-            journal,
-            closing,
-            now,
-            live,
-        )
+        self.partition, self.journal, self.rows = partition, journal, rows
+        self.closing, self.now, self.live = closing, now, live
         self.app_id, self.topic = app_id, topic
         #: What is read before the partition has ever been live is a first import.
         self.importing = not live and journal.row is None
         self._sequences = dict(journal.row.sequences) if journal.row is not None else {}
-        self._sums: dict[Number, list[int]] = {}
+        self._sums: dict[tuple[str, Number], list[int]] = {}
         self._definition = ""
         self._counted = journal.row.spoken if journal.row is not None else b""
+        self._then: dict[int, Closing] = {}
         self.messages: list[Message] = []
         self.counts: Counter[tuple[str, ...]] = Counter()
 
     # -- one row ------------------------------------------------------------------------------------------------------
 
-    def look(self, key: bytes, row: Row, news: bool, scope: Scope) -> Was:
+    @staticmethod
+    def look(row: Row) -> Was:
         """Before the row is folded."""
-        aged: Contribution | None = None
-        if (
-            news
-            and row.head.due < self.closing.first_open_ms
-            and key[:1] in b"la"
-            and not (self.importing or row.waiting)
-        ):
-            # Timers that nobody was there to fire: what they do to a closed month is no news.
-            aside = Scope(scope.subject, scope.definitions, scope.reference, scope.history)
-            aged = lead_figures.of_lead(figures.seen_at(row, self.now, aside), aside)
-        return Was(news, row.waiting, row.spoken, row.baseline, row.ledger, row.members, row.residue, aged)
+        head = row.head
+        return Was(
+            head.a >> 22,
+            head.due,
+            head.agents,
+            row.baseline,
+            row.waiting,
+            row.ledger,
+            row.members,
+            row.residue,
+        )
 
     def compare(
         self,
@@ -138,89 +139,151 @@ class Restating:
         events: Sequence[Event],
         told: Sequence[Told],
         scope: Scope,
-        refolded: bool,
-    ) -> tuple[Cause, list[Change]] | None:
-        """After the row is folded: what was final and changed, None where nothing was. Sets the row's baseline.
+        result: Result,
+    ) -> list[tuple[Cause, Change]]:
+        """After the row is folded: what was final and changed. Sets the row's baseline: while nothing is said, what it
+        added when something was last said, if that is not what it adds now.
 
-        :param refolded: it was folded again; where nothing came, under other definitions.
+        :param parts: its subject before and after, if its figures moved by that.
         """
+        if self.importing:
+            if row.waiting and not was.waiting and key[:1] in b"la":
+                row.baseline = _IMPORTED
+            return []
         if not self.live:
-            self._remember(was, key, row, parts, scope)
-            return None
+            if not was.baseline and self._reach(was, key, row, parts, events, result) > NOWHERE:
+                row.baseline = self._packed(self._before(was, key, True, scope))
+            return []
         row.baseline = b""
-        if not (was.news or was.waiting or was.baseline or refolded) or was.baseline == _IMPORTED:
-            return None
-        before = self._before(was, key, row, parts, scope)
-        if before is None:
-            return None
-        if not was.baseline:
-            _with_residue(before, was)
-        changes = self.closing.changes(before, figures.of_row(key.decode(), row, scope))
-        if not changes:
-            return None
-        if not (was.news or was.waiting or was.baseline):
-            return Cause("definition"), changes
-        why = cause(events, told, was.facts, was.members, row, self.closing)
-        if why.word == LATE:
-            then = Closing(why.recorded_at, scope.definitions)
-            if not any(then.covers(change.number) for change in changes):
-                why = why._replace(word=BACKLOG)
-        return why, changes
-
-    def _before(
-        self, was: Was, key: bytes, row: Row, parts: Parts | None, scope: Scope
-    ) -> Contribution | None:
-        """What the row added when something was last said of it; None where nothing final can have changed."""
-        if was.baseline:
-            return dict(_decode_pairs(was.baseline))
-        if key[:1] in b"la" and was.waiting:
-            said = _as_said(was.spoken)
-            head = row.head
-            held = Seen(head.journeys, head.shares, head.source, "", 0, 0, (), head.past)
-            recent = since(said, held, self.closing.d.won) >= self.closing.today_ms
-            return None if recent else lead_figures.of_lead(said, scope)
-        if was.aged is not None or parts is None:
-            return was.aged
-        before, after = parts
-        if isinstance(before, Seen):
-            recent = since(before, after, self.closing.d.won) >= self.closing.today_ms
+        imported = was.baseline == _IMPORTED
+        if was.baseline and not imported:
+            before = dict(_decode_pairs(was.baseline))
         else:
-            recent = key[:1] == b"d" and closed_since(before, after) >= self.closing.today_ms
-        return None if recent else _contribution(key, before, scope)
+            reach = self._reach(was, key, row, parts, events, result)
+            if reach == NOWHERE:
+                return []
+            news = bool(events or told)
+            if not (news or "refolded" in result.counts):
+                return [] if imported else self._by_time(was, key, row, scope)
+            if reach == COHORTS and was.due >= self.closing.today_ms:
+                assert parts is not None
+                changes = self.closing.changes(
+                    lead_figures.of_lead(parts[0], scope), lead_figures.of_lead(parts[1], scope)
+                )
+                return self._causes(changes, was, row, events, told, scope)
+            before = self._before(was, key, news, scope)
+        changes = self.closing.changes(before, figures.of_row(key.decode(), row, scope))
+        return self._causes(changes, was, row, events, told, scope)
 
-    def _remember(self, was: Was, key: bytes, row: Row, parts: Any, scope: Scope) -> None:
-        """Nothing is said yet: keep what the row added before, if its journeys as last said do not tell."""
+    def _reach(
+        self, was: Was, key: bytes, row: Row, parts: Parts | None, events: Sequence[Event], result: Result
+    ) -> int:
+        """How far back may its final numbers have changed?"""
+        kind, closing = key[:1], self.closing
+        if kind == b"d":
+            return restate.of_deal(*parts, closing) if parts is not None else NOWHERE
+        if kind == b"c":
+            return MONTHS if parts is not None else NOWHERE
+        far = restate.of_facts(was.last, was.agents, was.residue, row, events, result, closing)
+        return far if far or parts is None else restate.of_lead(*parts, closing)
+
+    def _before(self, was: Was, key: bytes, news: bool, scope: Scope) -> Contribution:
+        """What the row added before the batch. Timers that nobody was there to fire are no news, but for clocks."""
+        data = self.rows.get(key)
+        if data is None:
+            return {}
+        name = key.decode()
+        found = figures.of_row(name, self._row(data, key, scope), _aside(scope))
+        if was.due > self.now:
+            return found
+        clocked = self._clocked(found, was.due, data, key, scope)
+        if not news:
+            return {k: n for k, n in found.items() if k[0] not in CLOCKED} | clocked
+        aged = figures.of_row(name, self._row(data, key, scope), _aside(scope), self.now)
+        return {k: n for k, n in aged.items() if k[0] not in CLOCKED} | clocked
+
+    def _clocked(self, found: Contribution, due: int, data: bytes, key: bytes, scope: Scope) -> Contribution:
+        """Handoffs, whose clocks have run out since ``due`` and nobody was there: as they stood when their month was
+        closed, or as they were said, if that was later."""
+        own = {k: n for k, n in found.items() if k[0] in CLOCKED}
+        for month in {month_of_day(self.closing.day(k)) for k in own}:
+            closed = self.closing.closes(month)
+            if due < closed <= self.now:
+                row = self._row(data, key, scope)
+                then = figures.of_row(key.decode(), row, _aside(scope), closed)
+                own = {k: n for k, n in own.items() if month_of_day(self.closing.day(k)) != month} | {
+                    k: n
+                    for k, n in then.items()
+                    if k[0] in CLOCKED and month_of_day(self.closing.day(k)) == month
+                }
+        return own
+
+    @staticmethod
+    def _row(data: bytes, key: bytes, scope: Scope) -> Row:
+        row = load(data)
         if key[:1] in b"la":
-            if row.waiting and not was.waiting:
-                row.baseline = _IMPORTED if self.importing else self._untold(was, key, row, parts, scope)
-        elif parts is not None and not self.importing and not was.baseline:
-            row.baseline = _packed(_contribution(key, parts[0], scope))
+            versions.catch_up(row, _aside(scope))
+        return row
 
-    def _untold(self, was: Was, key: bytes, row: Row, parts: Parts | None, scope: Scope) -> bytes:
-        """A lead's baseline: empty where its journeys as last said tell what it added."""
-        if was.aged is not None:
-            return _packed(_with_residue(was.aged, was))
-        if parts is None:
-            return _packed(figures.of_row(key.decode(), row, scope))
-        if row.spoken == was.spoken or parts[0].past:
-            return _packed(_with_residue(_contribution(key, parts[0], scope), was))
-        return b""
+    def _by_time(self, was: Was, key: bytes, row: Row, scope: Scope) -> list[tuple[Cause, Change]]:
+        """Clocks that ran out after the month of their handoff was closed."""
+        old, new = (
+            {k: n for k, n in found.items() if k[0] in CLOCKED}
+            for found in (self._before(was, key, False, scope), figures.of_row(key.decode(), row, scope))
+        )
+        why = Cause(DUE, when=was.due)
+        return [(why, change) for change in self.closing.changes(old, new)]
+
+    def _causes(
+        self,
+        changes: Sequence[Change],
+        was: Was,
+        row: Row,
+        events: Sequence[Event],
+        told: Sequence[Told],
+        scope: Scope,
+    ) -> list[tuple[Cause, Change]]:
+        if not changes:
+            return []
+        if not (events or told or was.baseline):
+            return [(Cause(DEFINITION), change) for change in changes]
+        why = restate.cause(events, told, was.facts, was.members, row, self.closing)
+        if why.word != LATE:
+            return [(why, change) for change in changes]
+        return [(why._replace(word=self._when(why, change.number, scope)), change) for change in changes]
+
+    def _when(self, why: Cause, number: Number, scope: Scope) -> str:
+        """Was the number final when the fact happened, when it was recorded, or only when it was read?"""
+        if self._closing(why.at, scope).covers(number):
+            return FOLLOWED
+        return LATE if self._closing(why.recorded_at, scope).covers(number) else BACKLOG
+
+    def _closing(self, at: int, scope: Scope) -> Closing:
+        found = self._then.get(at)
+        if found is None:
+            found = self._then[at] = Closing(at, scope.definitions)
+        return found
+
+    def _packed(self, contribution: Contribution) -> bytes:
+        # only what can be restated: forecasts are made of squares, which no 64 bits hold
+        return encode(list(self.closing.soon(contribution).items()))
 
     # -- what is said -------------------------------------------------------------------------------------------------
 
-    def say(self, key: bytes, d: Definition, why: Cause, changes: Sequence[Change]) -> None:
-        """Stage the records of one row; of a back-fill only sums, for it may move thousands of rows at once."""
+    def say(self, key: bytes, d: Definition, found: Sequence[tuple[Cause, Change]]) -> None:
+        """Stage the records of one row; of a back-fill or a definition only sums, for they may move thousands of rows
+        at once."""
         self._definition = f"{d.name}@{d.version}"
-        if why.word == BACKFILLED:
-            for number, old, new in changes:
-                found = self._sums.setdefault(number, [0, 0])
-                found[0] += old
-                found[1] += new
-            return
-        lead = key[2:].decode() if key[:1] == b"l" and why.word != "erased" else None
-        kind = {b"l": "lead", b"a": "visitor", b"d": "deal", b"c": "account"}[key[:1]]
-        subject = f"{kind}/{key[2:].decode()}" if why.word != "erased" else "erased"
-        for change in changes:
+        for why, change in found:
+            if why.word in _SUMMED:
+                sums = self._sums.setdefault((why.word, change.number), [0, 0])
+                sums[0] += change.old
+                sums[1] += change.new
+                continue
+            gone = why.word == ERASED
+            lead = key[2:].decode() if key[:1] == b"l" and not gone else None
+            kind = {b"l": "lead", b"a": "visitor", b"d": "deal", b"c": "account"}[key[:1]]
+            subject = "erased" if gone else f"{kind}/{key[2:].decode()}"
             self._emit(change, why.text(), why.at, lead, subject)
 
     def _emit(self, change: Change, why: str, at: int, lead: str | None, subject: str) -> None:
@@ -253,10 +316,9 @@ class Restating:
 
     def done(self) -> Row | None:
         """Stage what was summed; the partition's own row if it changed."""
-        for number in sorted(self._sums):
-            old, new = self._sums[number]
+        for (word, number), (old, new) in sorted(self._sums.items()):
             if old != new:
-                self._emit(Change(number, old, new), BACKFILLED, 0, None, "imported")
+                self._emit(Change(number, old, new), word, 0, None, _SUMMED[word])
         self._sums.clear()
         known = self.journal.row
         if not self.live:
@@ -266,26 +328,6 @@ class Restating:
         return Row(sequences=self._sequences, spoken=self._counted)
 
 
-def _contribution(key: bytes, part: Any, scope: Scope) -> Contribution:
-    if key[:1] == b"d":
-        return deal_figures.of_deal(part, scope)
-    if key[:1] == b"c":
-        return accounts.of_customer(part, scope)
-    return lead_figures.of_lead(part, scope)
-
-
-def _as_said(spoken: bytes) -> Seen:
-    journeys, shares, source = decode_spoken(spoken)
-    return Seen(journeys, shares, source, "", 0, 0)
-
-
-def _with_residue(contribution: Contribution, was: Was) -> Contribution:
-    """With what erased facts had added."""
-    if was.residue:
-        additive.move(contribution, {}, figures.residue(Row(residue=was.residue)))
-    return contribution
-
-
-def _packed(contribution: Contribution) -> bytes:
-    # only what can be restated: forecasts are made of squares, which no 64 bits hold
-    return encode([(key, n) for key, n in contribution.items() if key[0] in COUNTS])
+def _aside(scope: Scope) -> Scope:
+    """The same view, of a row of its own."""
+    return Scope(scope.subject, scope.definitions, scope.reference, scope.history)

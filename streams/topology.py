@@ -29,12 +29,12 @@ from processors import (
     versions,
 )
 from processors.additive import Contribution
+from processors.closing import Closing
 from processors.compiled import Compiled, compile_definition
 from processors.definition.model import Definition
 from processors.model import Row, load
 from processors.reference import Reference
 from processors.reference import apply as apply_reference
-from processors.restate import Closing
 from processors.scope import Scope
 from schemas.codec import decode
 from schemas.envelope import Envelope, Malformed

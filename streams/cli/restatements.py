@@ -7,9 +7,10 @@ from typing import Annotated, Any
 
 import typer
 
+from processors.closing import FIGURES, MONEY
 from processors.money import CURRENCIES
 from processors.money import show as money
-from processors.restate import CAUSES, FIGURES, MONEY
+from processors.restate import CAUSES
 from schemas.codec import decode_output
 from schemas.envelope import Malformed
 from streams.cli.console import (

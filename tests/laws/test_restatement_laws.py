@@ -1,20 +1,25 @@
 """A subscriber who wrote down the final numbers once keeps them exact by the restatements alone.
 
 Whatever comes late or twice, through the inbox, while workers are down or just back: the number then, plus the sum of
-new - old, is the number now.
+new - old, is the number now; and so is what reports of the closed months print.
 """
 
 from __future__ import annotations
 
 import random
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import NamedTuple
 
 from hypothesis import given
 
 from processors import additive, figures
 from processors.additive import Contribution
+from processors.closing import Closing, Number
 from processors.days import DAY
 from processors.model import load
-from processors.restate import Closing, Number
+from processors.period import Period
+from processors.report import LABELS, report
 from tests.strategies import SEEDS, T0, Sent, deals, histories, sent
 from tests.subscriber import Subscriber
 from tests.world import LAW, OWNERS, Funnel
@@ -24,13 +29,92 @@ LEADS = ("lead-1", "lead-2")
 DAYS = 160
 
 
-def held(f: Funnel, then: Closing) -> dict[Number, int]:
-    """What was final ``then``, by what is known now."""
+def totals(f: Funnel) -> Contribution:
+    """The exact totals of all rows, now."""
     out: Contribution = {}
     for key, data in f.driver.all_rows():
         scope = f.topology.scope(key)
         additive.add(out, figures.of_row(key.decode(), load(data), scope, f.now).items())
-    return {number: n for number, n in then.final(out).items() if n}
+    return out
+
+
+def held(f: Funnel, then: Closing) -> dict[Number, int]:
+    """What was final ``then``, by what is known now."""
+    return {number: n for number, n in then.final(totals(f)).items() if n}
+
+
+class Printed(NamedTuple):
+    """A figure of reports that is a sum of final numbers: by which labels, and which of the numbers."""
+
+    figure: str
+    by: tuple[str, ...]
+    of: str
+    where: Mapping[str, tuple[str, ...]] = MappingProxyType({})
+    part: str = ""  # of what the figure is made of
+
+
+CALLED = ("source", "team", "owner", "rule")
+PERSONS = ("(empty)", "untracked", "human")
+PRINTED = (
+    Printed("leads", ("series", "source"), "leads"),
+    Printed("entered", ("stage", "series", "source"), "entered"),
+    Printed("left", ("stage", "series", "source"), "left"),
+    Printed("mqls", ("source",), "mqls"),
+    Printed("sqls", ("series", "source"), "sqls"),
+    Printed("handoffs", ("outcome", *CALLED, "reason"), "handoffs"),
+    Printed("returned", CALLED, "handoffs", {"returned": ("yes",)}),
+    Printed("rejections", ("reason", *CALLED), "handoffs", {"outcome": ("rejected",)}),
+    Printed("acceptance_all", CALLED, "handoffs", {"outcome": ("accepted",)}, "accepted"),
+    Printed("sla_compliance", ("clock", *CALLED), "sla", {"state": ("breached",)}, "breached"),
+    Printed("sla_compliance", ("clock", *CALLED), "sla", {"state": ("met",)}, "met"),
+    Printed("speed_to_lead", ("time", "stat", *CALLED), "speed", {}, "touched"),
+    Printed("context_completeness", CALLED, "completeness", {}, "per_mille"),
+    Printed("won_amount", ("currency", "pipeline"), "won_amount"),
+    Printed("deals_won", ("pipeline",), "closed_deals", {"status": ("won",)}),
+    Printed(
+        "attributed_revenue", ("model", "channel", "campaign", "kind"), "attributed", {"currency": ("EUR",)}
+    ),
+    Printed("credited_touches", ("model", "channel", "campaign"), "credited_touches"),
+    Printed("emails", ("email", "campaign", "source"), "emails", {"agent": PERSONS}),
+    Printed("visits", ("channel", "source"), "visits"),
+    Printed("forms", ("intent", "source"), "forms"),
+    Printed("content_downloads", ("asset", "source"), "downloads"),
+    Printed("engagement_events", ("type", "agent", "source"), "engagement"),
+)
+
+
+def month_of(text: str) -> Period:
+    found = Period.parse(text)
+    assert found is not None
+    return found
+
+
+def agree(f: Funnel, numbers: dict[Number, int]) -> None:
+    """What reports of the closed months print is what the numbers say."""
+    found_totals, newest = totals(f), f.topology.definitions[-1]
+    for month in {number.period for number in numbers if not number.figure.startswith("cohort")}:
+        for x in PRINTED:
+            printed = {}
+            found = report(
+                found_totals, newest, f.now, period=month_of(month), only=[x.figure],
+                by=[label for label in x.by if label in LABELS], reference=f.topology.reference,
+            )  # fmt: skip
+            for value in found:
+                n = value.inputs.get(x.part, 0) if x.part else value.value
+                if n:
+                    key = tuple(value.labels[label] for label in x.by if label != "stat")
+                    printed[key] = n
+            summed: dict[tuple[str, ...], int] = {}
+            for number, n in numbers.items():
+                labels = dict(number.labels)
+                if (
+                    number.figure == x.of
+                    and number.period == month
+                    and all(labels[k] in wanted for k, wanted in x.where.items())
+                ):
+                    key = tuple(labels[label] for label in x.by if label != "stat")
+                    summed[key] = summed.get(key, 0) + n
+            assert {k: n for k, n in summed.items() if n} == printed, (x.figure, month)
 
 
 class Keeper:
@@ -119,3 +203,4 @@ def test_final_numbers_and_restatements_since_are_the_final_numbers(
     f.say("created", T0, {"source": "event", "generated_by": "marketing"}, lead="lead-0")
     for keeper in lived(f, [*history, *traded, *people(rng)], rng):
         assert keeper.now(f) == held(f, keeper.then)
+    agree(f, held(f, Closing(f.now, f.topology.definitions)))
