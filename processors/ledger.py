@@ -128,8 +128,8 @@ def pack(run: Iterable[Item]) -> tuple[bytes, list[Any]]:
     return b"".join(RECORD.pack(*e[:3]) for e in run), [e[3] for e in run if e[1] & _PAYLOAD]
 
 
-def drop_before(ledger: bytes, data: list[Any], a: int, b: int) -> tuple[bytes, list[Any]]:
-    """Without the records up to and including key (a, b)."""
+def upto(ledger: bytes, a: int, b: int) -> int:
+    """How many records there are up to and including key (a, b)."""
     end = RECORD.pack(a, b, 0xFFFFFFFFFFFFFFFF)
     low, high = 0, len(ledger) // WIDTH
     while low < high:
@@ -138,5 +138,10 @@ def drop_before(ledger: bytes, data: list[Any], a: int, b: int) -> tuple[bytes, 
             low = middle + 1
         else:
             high = middle
-    at = low * WIDTH
+    return low
+
+
+def drop_before(ledger: bytes, data: list[Any], a: int, b: int) -> tuple[bytes, list[Any]]:
+    """Without the records up to and including key (a, b)."""
+    at = upto(ledger, a, b) * WIDTH
     return ledger[at:], data[_payloads_before(ledger, at) :]

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -13,6 +14,7 @@ from msgspec import Struct
 from processors import erasure, identity, ledger, links, say, scoring, tally, versions, voice
 from processors.attribution import Credit, Touch, of_lead, touches
 from processors.compiled import Compiled
+from processors.days import DAY
 from processors.events import FACT, NATURAL, PAYLOAD, Event, both_names
 from processors.fold import SPACING, elapse, feed, fire, look_into, new_state, settled, step
 from processors.ledger import WIDTH, Item
@@ -382,10 +384,33 @@ def _refold(row: Row, key: tuple[int, int], now: int, scope: Scope, live: bool) 
 
 
 def _thin(row: Row, d: Compiled) -> None:
-    """Drop what cannot count: what bots did, and what the daily caps cut anyway, of each day the earliest kept."""
+    """Drop what cannot count: what bots did, and what the daily caps cut anyway, of each day the earliest kept.
+
+    So much stays of it that nobody seems to come later than they did, or to have been away for a day.
+    """
     spent: dict[tuple[int, int], int] = {}
     run = ledger.items(row.ledger, row.data)
-    row.ledger, row.data = ledger.pack([e for e in run[:-1] if scoring.may_count(e, d, spent)] + run[-1:])
+    kept: list[Item] = []
+    since = -NEVER
+    for n, e in enumerate(run):
+        following = run[n + 1][0] >> 22 if n + 1 < len(run) else NEVER
+        if scoring.may_count(e, d, spent) or following - since >= DAY:
+            kept.append(e)
+            since = e[0] >> 22 if e[1] & 0xFF00 != ERASED else -NEVER
+    row.ledger, row.data = ledger.pack(kept)
+    _space(row)
+
+
+def _space(row: Row) -> None:
+    """Snapshots count what was folded: where next to nothing is left between them, fewer do."""
+    ends = {x.key for x in row.head.past}
+    places = [ledger.upto(row.ledger, a, b) for a, b, _ in row.snapshots]
+    kept, at = [], 0
+    for x, place, following in zip(row.snapshots, places, [*places[1:], NEVER], strict=True):
+        if following - at > SPACING or x[:2] in ends:
+            kept.append(x)
+            at = place
+    row.snapshots = kept
 
 
 def _compact(row: Row, d: Compiled) -> None:
@@ -409,8 +434,10 @@ def _shorten(row: Row, d: Compiled) -> None:
         and int.from_bytes(row.ledger[old * WIDTH : old * WIDTH + 8], "big") >> 22 < head.last - HORIZON_MS
     ):
         old += 1
-    i = min(-(-max(n - ENTRIES, old) // SPACING), len(row.snapshots))
-    if i > 0:
+    places = [ledger.upto(row.ledger, a, b) for a, b, _ in row.snapshots]
+    most = max(n - ENTRIES, old)
+    i = min(bisect_left(places, most) + 1, len(places))
+    if most > 0 and places[i - 1] > 0:
         a, b, row.base = row.snapshots[i - 1]
         gone = [e for e in ledger.items(row.ledger, row.data) if (e[0], e[1]) <= (a, b)]
         found = [(x.t, x.channel, x.campaign) for x in touches(gone, d)]

@@ -70,6 +70,13 @@ TOLD_BY_A_BOT = [
     sent("discovery_recorded", at(28, 1), 22, {"kind": "risk", "text_ref": "n"}),
     sent("discovery_recorded", at(28, 2), 23, {"kind": "risk", "text_ref": "n"}),
 ]
+#: Nor may it be forgotten that a bot's click, on some day, was all that happened in four weeks: nobody was inactive.
+KEPT_BY_A_BOT = [
+    sent("created", at(0), 0, {"source": "webinar", "generated_by": "marketing"}),
+    *(sent("discovery_recorded", at(0, n), n, {"kind": "risk", "text_ref": "n"}) for n in range(1, 12)),
+    sent("email_clicked", at(15), 15, {"send_id": "s2", "agent": "bot"}),
+    *(sent("discovery_recorded", at(n), n, {"kind": "risk", "text_ref": "n"}) for n in range(30, 40)),
+]
 
 
 #: Facts that answer nothing, and may take the ground away from a handoff.
@@ -384,6 +391,7 @@ def test_balance_is_entered_less_left(history: list[Sent], seed: int) -> None:
 
 @given(histories(most=60, lagged=True), SEEDS, st.booleans(), st.booleans())
 @example(TOLD_BY_A_BOT, 2, False, False)
+@example(KEPT_BY_A_BOT, 0, False, False)
 def test_compaction_is_invisible_within_the_bounds(
     history: list[Sent], seed: int, shuffled: bool, several: bool
 ) -> None:
