@@ -71,7 +71,9 @@ def _revived(s: State, f: Fact, named: str = "") -> Handoff | None:
     last = s.journeys[-1].handoffs[-1:]
     if last and last[0].outcome == WITHDRAWN and named in ("", last[0].id):
         h = last[0]
-        if any(m.pinned and m.end == f.t and (m.of, m.ordinal) == (h.of, h.ordinal) for m in f.scope.minted):
+        if any(
+            m.answered and m.end == f.t and (m.of, m.ordinal) == (h.of, h.ordinal) for m in f.scope.minted
+        ):
             return handoff.change(s, h, outcome=OPEN, ended=0, reason="", flags=h.flags | UNGROUNDED)
     return None
 

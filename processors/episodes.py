@@ -80,12 +80,12 @@ def start_of(s: State, t: int, scope: Scope) -> int:
     for _, run in others:
         instants.update(k for e in run if t < (k := recorded_at(e[0], e[2])) < s.known)
     for by in [t, *sorted(instants)][:_TRIALS]:
-        if any(_has_episode(scope.heard(by, run), s, t) for until, run in others if by < until):
+        if any(_has_episode(scope.heard(by, run, None), s, t) for until, run in others if by < until):
             return by  # whoever seemed to be another person had it then
         missing = next((n for n, k in enumerate(recorded) if k > by), len(items))
         if missing <= trigger and earliest_after[missing] > by and s.fired != t:
             continue  # all that came before the trigger, and it was not enough
-        if _has_episode(scope.heard(by, None), s, t):
+        if _has_episode(scope.heard(by, None, s), s, t):
             return by
     return s.known
 

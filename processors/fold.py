@@ -189,12 +189,19 @@ def _news(s: State) -> None:
         handoff.change(s, h, news=h.news + 1)
 
 
-def as_heard(by: int, scope: Scope, of: list[Item] | None = None) -> State:
+def as_heard(by: int, scope: Scope, of: list[Item] | None = None, now: State | None = None) -> State:
     """What could be known at ``by``: the fold, as of then, of what had been recorded of the row's history, or of facts
-    that were not known to be its own."""
+    that were not known to be its own.
+
+    :param now: what is known; of the calls that could be made by then it has the starts and the owners.
+    """
     base, items = scope.history() if of is None else (None, of)
     heard = [e for e in items if recorded_at(e[0], e[2]) <= by]
-    inner = Scope(scope.subject, scope.definitions, scope.reference, lambda: (base, heard), probing=True)
+    made = [] if now is None else [h for h in episodes.all_handoffs(now) if h.start <= by]
+    said = tuple(handoff.as_said(h) for h in made)
+    inner = Scope(
+        scope.subject, scope.definitions, scope.reference, lambda: (base, heard), said, probing=True
+    )
     s = decode_state(encode(base)) if base is not None else new_state()
     feed(s, heard, inner)
     elapse(s, by, inner)
@@ -204,7 +211,7 @@ def as_heard(by: int, scope: Scope, of: list[Item] | None = None) -> State:
 def look_into(scope: Scope, history: Callable[[], tuple[State | None, list[Item]]]) -> None:
     """Give the scope its history, and what follows from it."""
     scope.history = history
-    scope.heard = lambda by, of: as_heard(by, scope, of)
+    scope.heard = lambda by, of, now: as_heard(by, scope, of, now)
 
 
 def settled(run: Callable[[], State], scope: Scope) -> State:

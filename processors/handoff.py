@@ -16,7 +16,7 @@ from processors import priority, scoring
 from processors.calendar import Calendar
 from processors.compiled import Compiled
 from processors.definition.model import SlaPolicy
-from processors.episodes import all_handoffs, said_before, start_of
+from processors.episodes import all_handoffs, end_of, said_before, start_of
 from processors.lifecycle import put
 from processors.model import (
     ACCEPTED,
@@ -257,6 +257,14 @@ def owner_at(h: Handoff, t: int) -> str:
 def first_route(h: Handoff) -> Route:
     """The choice made when the handoff was made."""
     return h.routes[0] if h.routes else Route(h.start, h.team, h.owner, h.routed)
+
+
+def as_said(h: Handoff) -> Minted:
+    """What would have been said of a handoff: of another fold's, for which it answers nothing."""
+    routes, silent = h.routes or (first_route(h),), bool(h.flags & SILENT)
+    return Minted(
+        h.of, h.ordinal, h.trigger, end_of(h), h.start, routes, silent=silent, released=h.released
+    )  # fmt: skip
 
 
 def late(h: Handoff, due: int, t: int) -> bool:

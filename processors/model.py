@@ -251,6 +251,7 @@ class Minted(Struct, frozen=True, array_like=True, gc=False):
     historical: bool = False  # it had ended before it could be said, so it called nobody
     due: int = 0  # by when it is to be answered: of two that become one, the earlier stays
     released: int = 0  # it was held back until then, so that its clocks started then
+    answered: bool = False  # at its end, by an acceptance or a rejection
 
     @property
     def id(self) -> str:

@@ -263,14 +263,17 @@ def _mint(row: Row, by_name: Calls, now: int) -> None:
 
 
 def _minted(h: Handoff, before: Minted | None) -> Minted:
-    pinned = bool(h.touched) or h.outcome in (ACCEPTED, TURNED_DOWN) or (before is not None and before.pinned)
+    answered = h.outcome in (ACCEPTED, TURNED_DOWN)
+    pinned = bool(h.touched) or answered or (before is not None and before.pinned)
     past = h.outcome != OPEN and (before is None or before.historical)
     end = h.ended if h.outcome != OPEN else NEVER
     routes = h.routes or (first_route(h),)
     due = h.due_decide or h.due_touch or h.expires
     released = h.released if before is None else before.released
     silent = bool(h.flags & SILENT)
-    return Minted(h.of, h.ordinal, h.trigger, end, h.start, routes, pinned, silent, past, due, released)
+    return Minted(
+        h.of, h.ordinal, h.trigger, end, h.start, routes, pinned, silent, past, due, released, answered
+    )
 
 
 def emit(

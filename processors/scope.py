@@ -16,7 +16,7 @@ from processors.reference import Reference
 History = Callable[[], tuple[State | None, list[Item]]]
 
 
-def _deaf(_: int, __: list[Item] | None) -> State | None:
+def _deaf(_: int, __: list[Item] | None, ___: State | None) -> State | None:
     return None
 
 
@@ -35,8 +35,8 @@ class Scope(Struct):
     ``linking`` is set by a fold that comes upon a fact which says who is who.
 
     ``banned`` are triples (subject at minting, ordinal, trigger) that turned out not to be the same episode.
-    ``heard`` folds what had been recorded by an instant, as of it, of the history or of the given facts; while it does,
-    ``probing`` is set.
+    ``heard`` folds what had been recorded by an instant, as of it, of the history or of the given facts, with what a
+    state knows of earlier calls; while it does, ``probing`` is set.
     """
 
     subject: str
@@ -46,7 +46,7 @@ class Scope(Struct):
     said: tuple[Minted, ...] = ()
     claims: tuple[Minted, ...] = ()
     banned: frozenset[tuple[str, int, int]] = frozenset()
-    heard: Callable[[int, list[Item] | None], State | None] = _deaf
+    heard: Callable[[int, list[Item] | None, State | None], State | None] = _deaf
     probing: bool = False
     apart: Callable[[], Sequence[Apart]] = _nobody
     linking: bool = False

@@ -77,6 +77,27 @@ KEPT_BY_A_BOT = [
     sent("email_clicked", at(15), 15, {"send_id": "s2", "agent": "bot"}),
     *(sent("discovery_recorded", at(n), n, {"kind": "risk", "text_ref": "n"}) for n in range(30, 40)),
 ]
+#: Two answers at one instant, of which the first withdraws a call that sales had touched: the second answers nothing.
+TOUCHED_AND_RECYCLED = [
+    sent("created", at(0), 0, {"source": "webinar", "generated_by": "marketing"}),
+    sent("attributes_changed", at(0), 1, {"fields": FITS}),
+    sent("recycled", at(2, 14), 3),
+    sent("rejected", at(2, 14), 9, {"reason_code": "spam"}, actor={"type": "human", "id": "owner-1"}),
+    sent("touched", at(0, 0, 84941), 13, {"channel": "phone", "kind": "meeting"}),
+    sent("form_submitted", at(0, 0, 2), 17, {"form_id": "f", "intent": "hand_raise"}),
+]
+#: Of the first call a part of the ground came late, and nobody had waited for it: so it had expired when the second
+#: was made, before which something else came late.
+EXPIRED_MEANWHILE = [
+    sent("created", at(0), 0, {"source": "webinar", "generated_by": "marketing"}),
+    sent("attributes_changed", at(0), 1, {"fields": FITS}),
+    sent("content_downloaded", at(1, 9), 2, {"asset_id": "g0"}),
+    sent("content_downloaded", at(1, 10), 3, {"asset_id": "g1"}, recorded_at=at(1, 15)),
+    sent("content_downloaded", at(1, 11), 4, {"asset_id": "g2"}),
+    sent("content_downloaded", at(1, 12), 13, {"asset_id": "b"}),
+    sent("account_matched", at(2, 16), 14, {"account_id": "o", "rule": "domain"}, recorded_at=at(5, 16)),
+    sent("reopened", at(3, 15), 5),
+]
 
 
 #: Facts that answer nothing, and may take the ground away from a handoff.
@@ -151,6 +172,7 @@ def test_when_timers_run_and_in_which_order_facts_come_makes_no_difference(
 
 
 @given(histories(lagged=True), SEEDS, st.integers(0, 10))
+@example(TOUCHED_AND_RECYCLED, 12, 0)
 def test_catching_up_after_a_live_beginning(history: list[Sent], seed: int, live_first: int) -> None:
     """A worker speaks, goes down, another one catches up in silence and then speaks: as if never interrupted."""
     rng = random.Random(seed)
@@ -201,6 +223,7 @@ def test_definitions_take_effect_in_their_place(
 
 
 @given(histories(lagged=True, backfilled=False), SEEDS)
+@example(EXPIRED_MEANWHILE, 0)
 def test_a_worker_that_catches_up_finds_the_starts_that_a_live_one_said(
     history: list[Sent], seed: int
 ) -> None:
