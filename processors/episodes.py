@@ -62,6 +62,22 @@ def apart(s: State, said: tuple[Minted, ...]) -> frozenset[tuple[str, int, int]]
     return frozenset(out)
 
 
+def torn(
+    s: State, said: tuple[Minted, ...], banned: frozenset[tuple[str, int, int]]
+) -> frozenset[tuple[str, int, int]]:
+    """Those of the excluded pairs whose said handoff is found nowhere, although the decided one overlaps with it."""
+    found = {(h.of, h.ordinal) for h in all_handoffs(s)}
+    known = {(m.of, m.ordinal) for m in said}
+    new = [h for h in all_handoffs(s) if (h.of, h.ordinal) not in known]
+    lost = [m for m in said if (m.of, m.ordinal) not in found]
+    return frozenset(
+        (m.of, m.ordinal, h.trigger)
+        for m in lost
+        for h in new
+        if (m.of, m.ordinal, h.trigger) in banned and h.trigger <= m.end and m.trigger <= end_of(h)
+    )
+
+
 def start_of(s: State, t: int, scope: Scope) -> int:
     """When a handoff decided at ``t`` could first be known, so that its clocks may start.
 

@@ -215,13 +215,22 @@ def look_into(scope: Scope, history: Callable[[], tuple[State | None, list[Item]
 
 
 def settled(run: Callable[[], State], scope: Scope) -> State:
-    """Fold until every decided handoff that took over a said one overlaps with it; each round excludes wrong pairs."""
+    """Fold until every decided handoff that took over a said one overlaps with it; each round excludes wrong pairs.
+
+    One that does not overlap only as long as it has the name is the same: then an answer meant it by its name.
+    """
+    same: frozenset[tuple[str, int, int]] = frozenset()
     for _ in range(_ROUNDS):
         s = run()
-        apart = episodes.apart(s, scope.minted)
-        if not apart:
+        apart = episodes.apart(s, scope.minted) - same
+        if apart:
+            scope.banned = scope.banned | apart
+            continue
+        torn = episodes.torn(s, scope.minted, scope.banned) if scope.banned else same
+        if torn <= same:
             return s
-        scope.banned = scope.banned | apart
+        same |= torn
+        scope.banned = scope.banned - torn
     return run()
 
 
