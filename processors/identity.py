@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 from msgspec.structs import replace
 
 from processors import ledger
-from processors.events import KIND
+from processors.events import KIND, NATURAL, both_names
 from processors.ledger import Item
 from processors.model import Handoff, Journey, Member, Minted, Refusal, Row, decode_spoken
 
@@ -280,9 +280,20 @@ def once(found: list[Item]) -> list[Item]:
     for e in found:
         name = e[1] >> 16
         other = first.get(name)
-        if other is None or _recorded(e) < _recorded(other):
+        if other is None:
             first[name] = e
+        else:
+            first[name] = _as_one(e, other) if _recorded(e) < _recorded(other) else _as_one(other, e)
     return sorted(first.values(), key=_key)
+
+
+def _as_one(kept: Item, other: Item) -> Item:
+    """The same fact twice; told by two systems, each of which has a name for it."""
+    a, b, c, data = kept
+    kind = b >> 8 & 255
+    if data == other[3] or kind not in NATURAL or kind != other[1] >> 8 & 255:
+        return kept
+    return a, b, c, both_names(kind, data, other[3])
 
 
 def _recorded(e: Item) -> tuple[int, object, int, int]:

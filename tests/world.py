@@ -29,7 +29,7 @@ from processors.additive import Contribution
 from processors.compiled import Compiled, compile_definition
 from processors.definition.load import load as load_definition
 from processors.definition.model import HOUR, MINUTE, Definition
-from processors.events import Event
+from processors.events import NATURAL, Event, both_names
 from processors.fold import reference
 from processors.ledger import Item, position, recorded_at
 from processors.model import EXITS, Handoff, Row, State, dump, load
@@ -66,10 +66,14 @@ LAWS = (compile_definition(LAW),)
 
 
 def run_of(events: Iterable[Event]) -> list[Item]:
-    """The set of facts as the reference fold takes it: of each identity the claim that was recorded first, in order."""
+    """The set of facts as the reference fold takes it: of each identity the claim that was recorded first, in order; of
+    a fact that several systems told with the names that all of them have for it."""
     first: dict[int, Event] = {}
     for e in sorted(events, key=lambda e: (recorded_at(e.a, e.c), position(e.c))):
-        first.setdefault(e.b >> 16, e)
+        kept = first.setdefault(e.b >> 16, e)
+        if kept.kind == e.kind and e.kind in NATURAL:
+            names = both_names(e.kind, kept.data, e.data)
+            first[e.b >> 16] = Event(kept.subject, kept.a, kept.b, kept.c, names)
     return sorted(((e.a, e.b, e.c, e.data) for e in first.values()), key=lambda e: e[:2])
 
 

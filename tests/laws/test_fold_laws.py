@@ -8,6 +8,7 @@ published on the way, and in which order, is not promised; that the last ones eq
 
 from __future__ import annotations
 
+import itertools
 import random
 from collections.abc import Sequence
 from typing import Any
@@ -22,6 +23,15 @@ from processors.ledger import items, recorded_at
 from processors.model import ACCEPTED, LATE, OPEN, TURNED_DOWN, encode, handoff_id
 from processors.subject import base_of, effective
 from tests.judge import KEY, TIMELINE, bounds, played, refolds, same, well_said
+from tests.laws.found import (
+    EXPIRED_MEANWHILE,
+    KEPT_BY_A_BOT,
+    NAMED_BEFORE,
+    ONE_CLICK_TWO_NAMES,
+    REJECTED_BEFORE,
+    THREE_DAYS_AND_A_SECOND,
+    TOUCHED_AND_RECYCLED,
+)
 from tests.strategies import DAYS, END, FITS, SEEDS, Sent, at, histories, moments, sent
 from tests.world import LAWS, World, cut, handoffs
 
@@ -69,52 +79,6 @@ TOLD_BY_A_BOT = [
     sent("email_clicked", at(28), 21, {"send_id": "s2", "agent": "bot"}),
     sent("discovery_recorded", at(28, 1), 22, {"kind": "risk", "text_ref": "n"}),
     sent("discovery_recorded", at(28, 2), 23, {"kind": "risk", "text_ref": "n"}),
-]
-#: Nor may it be forgotten that a bot's click, on some day, was all that happened in four weeks: nobody was inactive.
-KEPT_BY_A_BOT = [
-    sent("created", at(0), 0, {"source": "webinar", "generated_by": "marketing"}),
-    *(sent("discovery_recorded", at(0, n), n, {"kind": "risk", "text_ref": "n"}) for n in range(1, 12)),
-    sent("email_clicked", at(15), 15, {"send_id": "s2", "agent": "bot"}),
-    *(sent("discovery_recorded", at(n), n, {"kind": "risk", "text_ref": "n"}) for n in range(30, 40)),
-]
-#: Two answers at one instant, of which the first withdraws a call that sales had touched: the second answers nothing.
-TOUCHED_AND_RECYCLED = [
-    sent("created", at(0), 0, {"source": "webinar", "generated_by": "marketing"}),
-    sent("attributes_changed", at(0), 1, {"fields": FITS}),
-    sent("recycled", at(2, 14), 3),
-    sent("rejected", at(2, 14), 9, {"reason_code": "spam"}, actor={"type": "human", "id": "owner-1"}),
-    sent("touched", at(0, 0, 84941), 13, {"channel": "phone", "kind": "meeting"}),
-    sent("form_submitted", at(0, 0, 2), 17, {"form_id": "f", "intent": "hand_raise"}),
-]
-#: Of the first call a part of the ground came late, and nobody had waited for it: so it had expired when the second
-#: was made, before which something else came late.
-EXPIRED_MEANWHILE = [
-    sent("created", at(0), 0, {"source": "webinar", "generated_by": "marketing"}),
-    sent("attributes_changed", at(0), 1, {"fields": FITS}),
-    sent("content_downloaded", at(1, 9), 2, {"asset_id": "g0"}),
-    sent("content_downloaded", at(1, 10), 3, {"asset_id": "g1"}, recorded_at=at(1, 15)),
-    sent("content_downloaded", at(1, 11), 4, {"asset_id": "g2"}),
-    sent("content_downloaded", at(1, 12), 13, {"asset_id": "b"}),
-    sent("account_matched", at(2, 16), 14, {"account_id": "o", "rule": "domain"}, recorded_at=at(5, 16)),
-    sent("reopened", at(3, 15), 5),
-]
-#: An answer that means a call by its name, and is dated before it: had the call, which a late fact moves ahead of the
-#: answer, another name, it would be open still.
-NAMED_BEFORE = [
-    sent("created", at(0), 0, {"source": "webinar", "generated_by": "marketing"}),
-    sent("attributes_changed", at(0), 1, {"fields": FITS}),
-    *(sent("content_downloaded", at(0), n, {"asset_id": "a"}, backfill=True) for n in (4, 16)),
-    *(sent("page_viewed", at(0), n, {"url": "https://example.org/"}, backfill=True) for n in (5, 12)),
-    sent("content_downloaded", at(0, 6), 17, {"asset_id": "a"}, backfill=True),
-    sent("accepted", at(0), 18, {"handoff_id": handoff_id(KEY, 1)}, backfill=True),
-]
-REJECTED_BEFORE = [
-    sent("created", at(0), 0, {"source": "webinar", "generated_by": "marketing"}),
-    sent("attributes_changed", at(0), 1, {"fields": FITS}),
-    sent("event_attended", at(0, 6), 11, {"event_id": "w1", "kind": "webinar"}),
-    sent("content_downloaded", at(1, 9), 2, {"asset_id": "g0"}),
-    sent("rejected", at(1, 6), 12, {"reason_code": "not_a_fit", "handoff_id": handoff_id(KEY, 1)}),
-    sent("page_viewed", at(1, 6), 13, {"url": "/pricing"}, recorded_at=at(1, 11)),
 ]
 
 
@@ -242,20 +206,22 @@ def test_definitions_take_effect_in_their_place(
 
 @given(histories(lagged=True, backfilled=False), SEEDS)
 @example(EXPIRED_MEANWHILE, 0)
+@example(THREE_DAYS_AND_A_SECOND, 0)
 def test_a_worker_that_catches_up_finds_the_starts_that_a_live_one_said(
     history: list[Sent], seed: int
 ) -> None:
     """Live, each record by itself when it was appended, against all of it shuffled, and said at the end.
 
+    When it was appended a row keeps to 1/2048 of how late that was (decision 0001): live is to be as exact as that.
     Reach: up to the first handoff that differs in anything. Owners are chosen by a hash of the id, ids go by the order
     of minting, and owners have zones: where a late fact brought an earlier episode to light the two differ in ids, so
     in due times, and may part from there on. A late acceptance is an attempt without a clock. And where a late fact
     moved a trigger behind the start that was said, the start stays, as it was said.
     """
     live = World(now=0)
-    for x in sorted(history, key=lambda x: (x.recorded_at, x.offset)):
-        live.tick(x.recorded_at - 1)
-        live.batch([x.event], x.recorded_at)
+    for known, _, x in sorted((recorded_at(x.event.a, x.event.c), x.offset, x) for x in history):
+        live.tick(known - 1)
+        live.batch([x.event], known)
     live.tick(END)
     random.Random(seed).shuffle(history)
     late = played(history, seed)
@@ -482,6 +448,16 @@ def test_of_two_claims_to_one_identity_the_first_recorded_stays(
         wire = other.wire | {k: x.wire[k] for k in ("source_event_id", "source_system")}
         claims.append(Sent(other.topic, wire, other.t + lag, 1000 + n))
     rng.shuffle(claims)
+    _first_claims_stay(claims, seed)
+
+
+def test_what_two_systems_tell_is_known_by_both_names() -> None:
+    """Found by this law."""
+    for claims in itertools.permutations(ONE_CLICK_TWO_NAMES):
+        _first_claims_stay(list(claims), 0)
+
+
+def _first_claims_stay(claims: list[Sent], seed: int) -> None:
     w = played(claims, seed)
     same(w, claims)
     kept = {(b >> 16, c) for _, b, c, _ in effective(w.row())}

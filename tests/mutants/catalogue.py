@@ -11,6 +11,7 @@ _PRIORITY = "tests/unit/test_priority.py::"
 _SCORES = "tests/laws/test_score_laws.py::"
 _IDENTITY, _WHO = "tests/unit/test_cases_identity.py::", "tests/laws/test_identity_laws.py::"
 _WHOLE = "tests/laws/test_whole_machine.py"
+_ENGAGED = "tests/laws/test_engagement_laws.py::"
 _FOLD, _TOPOLOGY = "tests/laws/test_fold_laws.py::", "tests/laws/test_topology_laws.py::"
 
 MUTANTS = (
@@ -380,5 +381,56 @@ MUTANTS = (
         "return e if recorded_at(a, c) >= at else (a, b, at - (a >> 22) + _EXACT << 48 | c & _PLACE, data)",
         "return e",
         ("tests/unit/test_cases_browsers.py::test_case_21_identified_late_its_history_is_at_its_own_times",),
+    ),
+    Mutant(
+        "leads that were parted and outdo each other's epochs for ever",
+        "processors/identity.py",
+        "epoch=row.spoke.get(name, 0)",
+        "epoch=known_epoch(row)",
+        ("tests/unit/test_parted.py::test_a_circle_of_merges_of_which_two_were_taken_back_comes_to_rest",),
+    ),
+    # What was said before
+    Mutant(
+        "an answer that a touch had given",
+        "processors/answers.py",
+        "m.answered and m.end == f.t",
+        "m.pinned and m.end == f.t",
+        (_FOLD + "test_catching_up_after_a_live_beginning",),
+    ),
+    Mutant(
+        "what could be known, without the calls that had been made",
+        "processors/fold.py",
+        "[] if now is None else [h for",
+        "[] if True else [h for",
+        (_FOLD + "test_a_worker_that_catches_up_finds_the_starts_that_a_live_one_said",),
+    ),
+    Mutant(
+        "a call that loses the name by which it was answered",
+        "processors/fold.py",
+        "        if torn <= same:\n",
+        "        if True:\n",
+        (_FOLD + "test_an_episode_that_was_said_keeps_its_id",),
+    ),
+    # Bounds
+    Mutant(
+        "a cut by the number of snapshots",
+        "processors/subject.py",
+        "min(bisect_left(places, most) + 1, len(places))",
+        "min(-(-most // SPACING), len(places))",
+        (_ENGAGED + "test_what_is_dropped_still_counts",),
+    ),
+    Mutant(
+        "snapshots of what is no longer there",
+        "processors/subject.py",
+        "following - at > SPACING or x[:2] in ends",
+        "True",
+        ("tests/unit/test_bounds.py::test_of_a_day_with_thousands_of_views_few_snapshots_are_left",),
+    ),
+    Mutant(
+        "days on which only what cannot count happened, thinned away",
+        "processors/subject.py",
+        " or following - since >= DAY:",
+        " or n == len(run) - 1:",
+        (_FOLD + "test_compaction_is_invisible_within_the_bounds",),
     ),
 )
