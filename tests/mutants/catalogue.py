@@ -11,7 +11,6 @@ _PRIORITY = "tests/unit/test_priority.py::"
 _SCORES = "tests/laws/test_score_laws.py::"
 _IDENTITY, _WHO = "tests/unit/test_cases_identity.py::", "tests/laws/test_identity_laws.py::"
 _WHOLE = "tests/laws/test_whole_machine.py"
-_ENGAGED = "tests/laws/test_engagement_laws.py::"
 _FOLD, _TOPOLOGY = "tests/laws/test_fold_laws.py::", "tests/laws/test_topology_laws.py::"
 
 MUTANTS = (
@@ -417,7 +416,7 @@ MUTANTS = (
         "processors/subject.py",
         "min(bisect_left(places, most) + 1, len(places))",
         "min(-(-most // SPACING), len(places))",
-        (_ENGAGED + "test_what_is_dropped_still_counts",),
+        ("tests/unit/test_bounds.py::test_what_comes_at_once_is_cut_at_once",),
     ),
     Mutant(
         "snapshots of what is no longer there",

@@ -18,3 +18,22 @@ def test_of_a_day_with_thousands_of_views_few_snapshots_are_left() -> None:
     assert row.head.n == len(history)
     assert len(row.ledger) <= (ENTRIES + SPACING) * WIDTH
     assert len(row.snapshots) <= 2 * (ENTRIES + SPACING) // SPACING
+
+
+def test_what_comes_at_once_is_cut_at_once() -> None:
+    """Where most of some weeks was thinned, snapshots lie closer together than elsewhere: they cannot be counted on."""
+    w = World()
+    history = []
+    for day in range(60):
+        for n in range(37):
+            type_, payload = (
+                ("page_viewed", {"url": "/"})
+                if n < 30
+                else ("discovery_recorded", {"kind": "risk", "text_ref": "n"})
+            )
+            history.append(sent(type_, at(day, 1, n), len(history), payload).event)
+    for n in range(0, len(history), 50):
+        w.batch(history[n : n + 50], at(61))
+    more = [sent("discovery_recorded", at(60, 3, n), 5000 + n, payload).event for n in range(500)]
+    w.batch(more, at(61))
+    assert ENTRIES - SPACING <= len(w.row().ledger) // WIDTH <= ENTRIES
