@@ -337,6 +337,9 @@ class Row(Struct, array_like=True):
     spoke: dict[
         str, int
     ] = {}  # the greatest epoch in which anybody may have spoken for one who was an alias here
+    counted: tuple[
+        int, ...
+    ] = ()  # marks of the definitions that its final numbers were said under, if not its partition's
 
 
 #: Layouts of stored rows: msgpack as it is, and in an LZ4 block with its size, where that is worth it.

@@ -11,6 +11,7 @@ import msgspec
 
 from processors import accounts, deal_figures, deals, lead_figures, ledger, purge, subject, tally
 from processors.additive import EMPTY, Contribution
+from processors.closing import Change
 from processors.definition.model import HOUR
 from processors.events import Event, from_envelope
 from processors.model import Row, dump, weight
@@ -19,7 +20,7 @@ from processors.scope import Scope
 from processors.subject import Refused, Result, Told
 from schemas.codec import ce_headers, decode, encode
 from schemas.envelope import Envelope, Malformed
-from streams import inbox
+from streams import inbox, recounting
 from streams.clock import iso
 from streams.dead_letters import dead_letter
 from streams.partition import Partition
@@ -50,6 +51,10 @@ class Staged(msgspec.Struct):
     counts: Counter[tuple[str, ...]]
     calls: list[tuple[str, int]] = []  # new calls on sales: team and hour
     prices: int | None = None  # the version of spend and rates that was looked at
+    settled: list[
+        tuple[bytes, list[Change]]
+    ] = []  # rows that said what new definitions change of their numbers
+    recounted: bool = False  # the pass over all rows is at its end
     failed: list[tuple[bytes, int]] = []  # rows whose timers failed, and when
 
 
@@ -67,7 +72,7 @@ class Batch:
         self.staged = Staged({}, [], Counter())
         self.fresh: list[tuple[str, int]] = []  # calls of the row at hand
         self.restating = Restating(
-            partition, part.journal, part.rows, topology.closing(now), now, live,
+            partition, part.journal, part.rows, topology.closing(now), topology.recount(part), now, live,
             topology.settings.app_id, topology.settings.topics.restatements,
         )  # fmt: skip
 
@@ -76,7 +81,7 @@ class Batch:
         if self.live and topology.unchecked(self.partition):
             self.restating.market(topology.market, topology.reference, topology.definitions[-1].source)
             self.staged.prices = topology.prices
-        system = self.restating.done() if self.topology.restates else None
+        system = self.restating.done(recounting.marks(topology.definitions)) if topology.restates else None
         if system is not None:
             self.rows[self.part.journal.key] = dump(system)
             self.staged.rows[self.part.journal.key] = system
@@ -271,6 +276,8 @@ class Batch:
         self.staged.rows[key] = row
         self.messages += messages
         self.staged.calls += self.fresh
+        if self.restating.settled is not None:
+            self.staged.settled.append((key, self.restating.settled))
         if final:
             self.restating.say(key, topology.definitions[-1].source, final)
         self.staged.moves += moves

@@ -15,6 +15,7 @@ from itertools import islice
 from processors import flood
 from processors.additive import Contribution
 from processors.model import NEVER, Row
+from streams.recounting import Recount
 from streams.restating import Journal
 from streams.work import Rows
 
@@ -40,6 +41,8 @@ class Partition:
         self.held: dict[
             bytes, tuple[tuple[int, str], ...]
         ] = {}  # rows with handoffs that the flood guard holds back
+        self.recount: Recount | None = None  # final numbers, by definitions that count otherwise
+        self.recounted = -1  # the definitions, as ``naming``, for which it was looked whether they do
         self.calls: Counter[tuple[str, int]] = Counter()  # said, by team and hour
         self.failing: dict[
             bytes, tuple[int, int]

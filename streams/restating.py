@@ -10,7 +10,7 @@ What a first import brings is no restatement: nobody had a number yet.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
@@ -42,6 +42,7 @@ from processors.scope import Scope
 from processors.subject import Result, Told
 from schemas.codec import ce_headers
 from schemas.codec import encode as encode_record
+from streams.recounting import Recount
 from streams.work import SYSTEM, Message, Rows
 
 #: Baseline of a row that came with a first import: it has nothing to restate.
@@ -95,12 +96,13 @@ class Restating:
         journal: Journal,
         rows: Rows,
         closing: Closing,
+        recount: Recount | None,
         now: int,
         live: bool,
         app_id: str,
         topic: str,
     ) -> None:
-        self.partition, self.journal, self.rows = partition, journal, rows
+        self.partition, self.journal, self.rows, self.recount = partition, journal, rows, recount
         self.closing, self.now, self.live = closing, now, live
         self.app_id, self.topic = app_id, topic
         #: What is read before the partition has ever been live is a first import.
@@ -110,6 +112,8 @@ class Restating:
         self._definition = ""
         self._counted = journal.row.spoken if journal.row is not None else b""
         self._then: dict[int, Closing] = {}
+        #: What the definitions alone have changed of the row at hand, if that is settled with it.
+        self.settled: list[Change] | None = None
         self.messages: list[Message] = []
         self.counts: Counter[tuple[str, ...]] = Counter()
 
@@ -146,34 +150,47 @@ class Restating:
 
         :param parts: its subject before and after, if its figures moved by that.
         """
+        self.settled = None
         if self.importing:
             if row.waiting and not was.waiting and key[:1] in b"la":
                 row.baseline = _IMPORTED
             return []
         if not self.live:
             if not was.baseline and self._reach(was, key, row, parts, events, result) > NOWHERE:
-                row.baseline = self._packed(self._before(was, key, True, scope))
+                row.baseline = self._packed(self._before(was, key, True, scope, self.recount))
+                self._settle(key, row)
             return []
         row.baseline = b""
         imported = was.baseline == _IMPORTED
+        mine: list[tuple[Cause, Change]] = []
         if was.baseline and not imported:
             before = dict(_decode_pairs(was.baseline))
+            self._settle(key, row)  # what the row added then is in the old definitions' words
         else:
             reach = self._reach(was, key, row, parts, events, result)
             if reach == NOWHERE:
                 return []
             news = bool(events or told)
+            mine = [(Cause(DEFINITION), change) for change in self._settle(key, row)]
             if not (news or "refolded" in result.counts):
-                return [] if imported else self._by_time(was, key, row, scope)
+                return mine if imported else mine + self._by_time(was, key, row, scope)
             if reach == COHORTS and was.due >= self.closing.today_ms:
                 assert parts is not None
                 changes = self.closing.changes(
                     lead_figures.of_lead(parts[0], scope), lead_figures.of_lead(parts[1], scope)
                 )
-                return self._causes(changes, was, row, events, told, scope)
+                return mine + self._causes(changes, was, row, events, told, scope)
             before = self._before(was, key, news, scope)
         changes = self.closing.changes(before, figures.of_row(key.decode(), row, scope))
-        return self._causes(changes, was, row, events, told, scope)
+        return mine + self._causes(changes, was, row, events, told, scope)
+
+    def _settle(self, key: bytes, row: Row) -> list[Change]:
+        """Something final of the row moves while its partition is counted by new definitions: it says its own part."""
+        if self.recount is None or self.recount.own(row) == self.recount.marks:
+            return []
+        self.settled = self.recount.of_row(key, self.rows.get(key))
+        row.counted = self.recount.marks
+        return self.settled
 
     def _reach(
         self, was: Was, key: bytes, row: Row, parts: Parts | None, events: Sequence[Event], result: Result
@@ -187,33 +204,44 @@ class Restating:
         far = restate.of_facts(was.last, was.agents, was.residue, row, events, result, closing)
         return far if far or parts is None else restate.of_lead(*parts, closing)
 
-    def _before(self, was: Was, key: bytes, news: bool, scope: Scope) -> Contribution:
-        """What the row added before the batch. Timers that nobody was there to fire are no news, but for clocks."""
+    def _before(
+        self, was: Was, key: bytes, news: bool, scope: Scope, recount: Recount | None = None
+    ) -> Contribution:
+        """What the row added before the batch. Timers that nobody was there to fire are no news, but for clocks.
+
+        :param recount: given: by the definitions that its numbers were said under.
+        """
         data = self.rows.get(key)
         if data is None:
             return {}
-        name = key.decode()
-        found = figures.of_row(name, self._row(data, key, scope), _aside(scope))
+
+        def then(as_of_ms: int | None = None) -> Contribution:
+            row = self._row(data, key, scope)
+            if recount is not None:
+                return recount.before(key, row, as_of_ms)
+            return figures.of_row(key.decode(), row, _aside(scope), as_of_ms)
+
+        found = then()
         if was.due > self.now:
             return found
-        clocked = self._clocked(found, was.due, data, key, scope)
+        clocked = self._clocked(found, was.due, then)
         if not news:
             return {k: n for k, n in found.items() if k[0] not in CLOCKED} | clocked
-        aged = figures.of_row(name, self._row(data, key, scope), _aside(scope), self.now)
+        aged = then(self.now)
         return {k: n for k, n in aged.items() if k[0] not in CLOCKED} | clocked
 
-    def _clocked(self, found: Contribution, due: int, data: bytes, key: bytes, scope: Scope) -> Contribution:
+    def _clocked(
+        self, found: Contribution, due: int, then: Callable[[int | None], Contribution]
+    ) -> Contribution:
         """Handoffs, whose clocks have run out since ``due`` and nobody was there: as they stood when their month was
         closed, or as they were said, if that was later."""
         own = {k: n for k, n in found.items() if k[0] in CLOCKED}
         for month in {month_of_day(self.closing.day(k)) for k in own}:
             closed = self.closing.closes(month)
             if due < closed <= self.now:
-                row = self._row(data, key, scope)
-                then = figures.of_row(key.decode(), row, _aside(scope), closed)
                 own = {k: n for k, n in own.items() if month_of_day(self.closing.day(k)) != month} | {
                     k: n
-                    for k, n in then.items()
+                    for k, n in then(closed).items()
                     if k[0] in CLOCKED and month_of_day(self.closing.day(k)) == month
                 }
         return own
@@ -314,8 +342,19 @@ class Restating:
             for change in restate_market.changes(before, after, self.closing):
                 self._emit(change, change.number.figure, 0, None, f"market/{change.number.figure}")
 
-    def done(self) -> Row | None:
-        """Stage what was summed; the partition's own row if it changed."""
+    def recounted(self, d: Definition) -> None:
+        """The pass has come to its end: say the sums."""
+        assert self.recount is not None
+        self._definition = f"{d.name}@{d.version}"
+        for change in self.recount.changes():
+            self._emit(change, DEFINITION, self.recount.at, None, _SUMMED[DEFINITION])
+        self.recount = None
+
+    def done(self, under: tuple[int, ...]) -> Row | None:
+        """Stage what was summed; the partition's own row if it changed.
+
+        :param under: marks of the definitions in which numbers are counted.
+        """
         for (word, number), (old, new) in sorted(self._sums.items()):
             if old != new:
                 self._emit(Change(number, old, new), word, 0, None, _SUMMED[word])
@@ -323,9 +362,12 @@ class Restating:
         known = self.journal.row
         if not self.live:
             return None
-        if known is not None and (known.sequences, known.spoken) == (self._sequences, self._counted):
+        terms = known.terms if known is not None and self.recount is not None else under
+        if known is not None and (known.sequences, known.spoken, known.terms) == (
+            self._sequences, self._counted, terms,
+        ):  # fmt: skip
             return None
-        return Row(sequences=self._sequences, spoken=self._counted)
+        return Row(sequences=self._sequences, spoken=self._counted, terms=terms)
 
 
 def _aside(scope: Scope) -> Scope:

@@ -38,11 +38,12 @@ from processors.reference import apply as apply_reference
 from processors.scope import Scope
 from schemas.codec import decode
 from schemas.envelope import Envelope, Malformed
-from streams import metrics
+from streams import metrics, recounting
 from streams.batch import Batch, Staged
 from streams.clock import clock_of
 from streams.definitions import base_definition, default_definition
 from streams.partition import Partition
+from streams.recounting import Recount
 from streams.settings import Settings
 from streams.work import Rows, SourceRecord, Work
 
@@ -52,6 +53,8 @@ log = getLogger(__name__)
 CACHE_ROWS = 20_000
 #: Rows that a look at the metrics examines, about 0.2 ms each.
 CHECKED_ROWS = 40
+#: Rows that are counted anew at a time, by two definitions and about 1 ms each.
+RECOUNTED_ROWS = 50
 
 
 class LeadTopology:
@@ -170,6 +173,9 @@ class LeadTopology:
             return None  # timers wait for the end of the past: most of them would be outrun by its next event
         if self.restates and (part.journal.row is None or self.unchecked(partition)):
             return 0
+        recount = self.recount(part)
+        if recount is not None:
+            return -1 - len(recount.todo)
         return 0 if part.waiting else part.next_due()
 
     def unchecked(self, partition: int) -> bool:
@@ -186,7 +192,28 @@ class LeadTopology:
         elif live:
             for key in part.take_due(now_ms, limit):
                 work.row(key, (), ())
+            if part.recount is not None:
+                self._go_on(part, part.recount, work, min(limit, RECOUNTED_ROWS))
         return work.done()
+
+    def recount(self, part: Partition) -> Recount | None:
+        """The pass that is under way, or has to be, because new definitions count final numbers otherwise."""
+        journal = part.journal.row
+        if part.recounted == self._naming or journal is None or not self.restates:
+            return part.recount
+        part.recounted, part.recount = self._naming, None
+        said = [d for d in self.definitions if d.mark in journal.terms]
+        if said and not recounting.alike(said[-1], self.definitions[-1]):
+            keys = (key for key, _ in part.rows.items() if key != part.journal.key)
+            part.recount = Recount(journal.terms, self.definitions, self.reference, self.now_ms, keys)
+        return part.recount
+
+    def _go_on(self, part: Partition, recount: Recount, work: Batch, most: int) -> None:
+        if recount.todo:
+            recount.go(part.rows, most)
+        else:
+            work.restating.recounted(self.definitions[-1].source)
+            work.staged.recounted = True
 
     def batch(self, partition: int, records: Sequence[SourceRecord], now_ms: int, live: bool) -> Work:
         self.now_ms = max(self.now_ms, now_ms)
@@ -203,6 +230,11 @@ class LeadTopology:
         if staged.prices is not None:
             part.journal.checked = staged.prices
         part.journal.row = staged.rows.pop(part.journal.key, part.journal.row)
+        if staged.recounted:
+            part.recount = None
+        for key, change in staged.settled:
+            if part.recount is not None:
+                part.recount.settled(key, change)
         for key, row in staged.rows.items():
             self._enlist(part, key, row)
             self.cache[partition, key] = row

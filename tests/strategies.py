@@ -78,7 +78,7 @@ once = true
 [[sla]]
 name = "standard"
 first_touch = "{touch}"
-decision = "8h"
+decision = "{decision}"
 meeting = "20h"
 expire_after = "{expire}"
 escalate = "{escalate}"
@@ -104,7 +104,7 @@ def default_definition() -> Definition:
 def law_text(**changes: Any) -> str:
     """TOML of a definition under which much happens within a few weeks."""
     given = {
-        "version": 1, "up": 30, "down": 18, "half_life": 4, "content": 12, "touch": "2h", "expire": "16h",
+        "version": 1, "up": 30, "down": 18, "half_life": 4, "content": 12, "touch": "2h", "decision": "8h", "expire": "16h",
         "escalate": "reassign",
     }  # fmt: skip
     return _TEXT.format(**given | changes)

@@ -20,13 +20,15 @@ from processors.days import DAY
 from processors.model import load
 from processors.period import Period
 from processors.report import LABELS, report
-from tests.strategies import SEEDS, T0, Sent, deals, histories, sent
+from tests.strategies import SEEDS, T0, Sent, deals, histories, law_definition, law_text, sent
 from tests.subscriber import Subscriber
 from tests.world import LAW, OWNERS, Funnel
 
 LEADS = ("lead-1", "lead-2")
 #: Facts are of the first forty days; they are delivered over so many.
 DAYS = 160
+#: Handoffs may be answered, and clocks run out, after their month was closed.
+PATIENT = law_definition(touch="180h", decision="200h", expire="260h")
 
 
 def totals(f: Funnel) -> Contribution:
@@ -117,6 +119,20 @@ def agree(f: Funnel, numbers: dict[Number, int]) -> None:
             assert {k: n for k, n in summed.items() if n} == printed, (x.figure, month)
 
 
+#: Definitions that count the past otherwise.
+OTHERS = (
+    '[[channels]]\nname = "other"\nwhen = { type = "form_submitted" }\n',
+    '[[channels]]\nname = "other"\nwhen = { type = "event_attended" }\n[attribution]\nlook_back_days = 3\n',
+    '[attribution]\nmodels = ["linear", "position"]\n',
+)
+
+
+def redefine(f: Funnel, version: int, rng: random.Random) -> None:
+    """Publish another definition; it is in force from now on."""
+    text = law_text(version=version, up=rng.choice((25, 30))) + rng.choice(OTHERS)
+    f.learn("definition_published", f.now, name="laws", version=version, toml=text, effective_at=f.now)
+
+
 class Keeper:
     """Somebody who read the final numbers at an instant, and since then reads nothing but restatements."""
 
@@ -140,15 +156,18 @@ class Keeper:
 
 
 def lived(f: Funnel, found: list[Sent], rng: random.Random) -> list[Keeper]:
-    """Deliver some facts late or very late; workers are sometimes down for days. Keepers begin at any time."""
+    """Deliver some facts late or very late, in some histories all; workers are sometimes down for days. Keepers begin
+    at any time."""
+    share = rng.choice((0.05, 0.3, 1))
     late = sorted(
-        (
-            (max(x.recorded_at, T0 + rng.randrange(DAYS) * DAY + rng.randrange(DAY)), n)
-            for n, x in enumerate(found)
-        ),
+        (max(x.recorded_at, T0 + rng.randrange(DAYS) * DAY + rng.randrange(DAY)), n)
+        if rng.random() < share
+        else (x.recorded_at, n)
+        for n, x in enumerate(found)
     )
     keepers = []
     down = False
+    version, often = 1, rng.choice((0, 0, 0.1))
     for at, n in late:
         if down:
             f.driver.now_ms = max(f.now, at)
@@ -156,6 +175,9 @@ def lived(f: Funnel, found: list[Sent], rng: random.Random) -> list[Keeper]:
                 f.driver.run(rng.randint(1, 3))
         else:
             f.driver.advance(max(f.now, at))
+        if rng.random() < often:
+            version += 1
+            redefine(f, version, rng)
         f.publish(found[n]._replace(recorded_at=at))
         if rng.random() < 0.15:
             f.publish(found[n]._replace(recorded_at=at))
@@ -199,7 +221,7 @@ def test_final_numbers_and_restatements_since_are_the_final_numbers(
     history: list[Sent], traded: list[Sent], seed: int
 ) -> None:
     rng = random.Random(seed)
-    f = Funnel(LAW, T0, partitions=rng.choice((1, 3)), owners=OWNERS)
+    f = Funnel(rng.choice((LAW, PATIENT)), T0, partitions=rng.choice((1, 3)), owners=OWNERS)
     f.say("created", T0, {"source": "event", "generated_by": "marketing"}, lead="lead-0")
     for keeper in lived(f, [*history, *traded, *people(rng)], rng):
         assert keeper.now(f) == held(f, keeper.then)
