@@ -6,8 +6,20 @@ from collections.abc import Sequence
 
 import msgspec
 
-from processors import accounts, attribution, checks, deals, engagement, lead_quality, ledger, links, tally
+from processors import (
+    accounts,
+    attribution,
+    checks,
+    deals,
+    engagement,
+    hindsight,
+    lead_quality,
+    ledger,
+    links,
+    tally,
+)
 from processors.additive import EMPTY, Contribution, add, move
+from processors.columns import COLUMNS
 from processors.compiled import Compiled
 from processors.deal_figures import of_deal
 from processors.fold import elapse, feed, look_into, new_state, settled
@@ -29,8 +41,9 @@ def of_row(key: str, row: Row, scope: Scope, as_of_ms: int | None = None, fine: 
     out = of_lead(seen, scope, fine)
     engaged = of_engagement(row, seen, scope, as_of_ms) if fine else tally.contribution(row.tally.counts)
     add(out, engaged.items())
-    if row.residue and (as_of_ms is None or not forgotten(row, as_of_ms)):
-        move(out, {}, residue(row, fine))
+    if row.residue:
+        kept = residue(row, fine)
+        move(out, {}, kept if as_of_ms is None else _by_then(kept, forgotten(row, as_of_ms), as_of_ms, scope))
     if fine and checks.is_sampled(key):
         gap = checks.score_gap(row, scope)
         if gap:
@@ -45,6 +58,21 @@ def residue(row: Row, fine: bool = True) -> Contribution:
         only_fine, *key = msgspec.json.decode(text)
         if fine or not only_fine:
             out[tuple(key)] = n
+    return out
+
+
+def _by_then(kept: Contribution, blurred: bool, as_of_ms: int, scope: Scope) -> Contribution:
+    """Of a residue, what had been counted by an instant; where the row keeps nothing of that time, only what has a day
+    of its own, for the rest cannot be told apart."""
+    today = scope.definitions[-1].days.day(as_of_ms)
+    out: Contribution = {}
+    for key, n in kept.items():
+        columns = COLUMNS[key[0]]
+        dated = "day" in columns
+        if dated and key[1 + columns.index("day")] > today:
+            continue
+        if not blurred or (dated and key[0] not in lead_quality.COLUMNS):
+            out[key] = n
     return out
 
 
@@ -91,6 +119,10 @@ def seen_at(row: Row, as_of_ms: int | None, scope: Scope) -> Seen:
     if as_of_ms is None:
         return seen_of(row, head, scope)
     at = as_of_ms
+    if forgotten(row, at):
+        state = base_of(row)
+        assert state is not None
+        return hindsight.seen(state, at, scope)
     past = head.a >> 22 <= at and head.fired <= at
     if past and at < min(head.due, row.held):
         return seen_of(row, head, scope)
@@ -114,6 +146,7 @@ def seen_at(row: Row, as_of_ms: int | None, scope: Scope) -> Seen:
 
 
 def forgotten(row: Row, as_of_ms: int) -> bool:
-    """Does the instant lie below the horizon of the row's ledger, so that it cannot say how it stood?"""
+    """Does the instant lie below the horizon of the row's ledger, or before an erasure? Then the row says how it stood as
+    far as that follows from what is left (`hindsight`)."""
     base = base_of(row) if row.base else None
     return base is not None and base.a >> 22 > as_of_ms

@@ -23,6 +23,13 @@ log = getLogger(__name__)
 VERSION_BYTES = 8
 VERSION_HEADER = "version"
 
+#: Of leads whose rows were cut above the instant that is asked for; see `processors.hindsight`.
+UNSURE = (
+    "%d leads were erased since, or have more history than their rows keep: stages, handoffs and what was booked are told "
+    "as they stood then, what they did to the end of that day, amounts of deals as they are now and lead quality without "
+    "campaigns; a replay of the inputs has them exactly"
+)
+
 #: Told partitions read, and of how many.
 Progress = Callable[[int, int], None]
 
@@ -69,11 +76,15 @@ def topology(settings: Settings) -> LeadTopology:
 
 
 def figures_of_rows(
-    found: Iterable[tuple[str, Row]], logic: LeadTopology, as_of_ms: int | None = None
+    found: Iterable[tuple[str, Row]],
+    logic: LeadTopology,
+    as_of_ms: int | None = None,
+    unsure: Callable[[int], object] = lambda n: log.warning(UNSURE, n),
 ) -> Contribution:
     """What some rows add to the figures, days and distributions included, as of an instant.
 
     :param as_of_ms: epoch ms; None: each row as of its own last transition.
+    :param unsure: told of how many leads the rows keep too little to say exactly how they stood then (`UNSURE`).
     """
     totals: Contribution = {}
     forgotten = 0
@@ -84,10 +95,7 @@ def figures_of_rows(
         forgotten += as_of_ms is not None and figures.forgotten(each, as_of_ms)
         additive.add(totals, figures.of_row(key, each, scope, as_of_ms).items())
     if forgotten:
-        log.warning(
-            "%d leads have more history than their rows keep, so how they stood then is not counted; "
-            "a replay of the inputs has it", forgotten,
-        )  # fmt: skip
+        unsure(forgotten)
     return totals
 
 

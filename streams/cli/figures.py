@@ -94,12 +94,14 @@ def register(app: typer.Typer) -> None:
                 found = state_reader.rows(
                     settings, lambda done, total: bar.update(task, completed=done, total=total)
                 )
-                totals = state_reader.figures_of_rows(found, logic, at)
+                unsure: list[int] = []
+                totals = state_reader.figures_of_rows(found, logic, at, unsure.append)
         except RowVersionError as error:
             raise DataError(f"{settings.changelog}: {error}") from None
         print_report(
             totals, logic.definitions, at, by=labels, period=span, only=only, as_json=as_json,
             market=logic.market, reference=logic.reference,
+            notes=[state_reader.UNSURE % n for n in unsure],
         )  # fmt: skip
 
 
@@ -142,10 +144,12 @@ def print_report(
     as_json: bool = False,
     market: Market = NOTHING,
     reference: Reference = NO_REFERENCE,
+    notes: Sequence[str] = (),
 ) -> None:
     """Compute and print the report of fine totals.
 
     :param definitions: compiled ones, the newest last.
+    :param notes: what the reader has to know of these totals.
     """
     newest = definitions[-1]
     values = report(
@@ -159,13 +163,15 @@ def print_report(
         "time_zone": newest.source.time_zone,
         "period": str(period) if period else None,
         "by": list(by),
-    }
+    } | ({"notes": list(notes)} if notes else {})
     if as_json:
         print_json(head | {"figures": plain_values(values), "left_out": left_out})
         return
     within = f", {period}" if period else ""
     typer.echo(f"as of {head['as_of']}, {head['definition']}, days in {head['time_zone']}{within}")
     print_values(values)
+    for note in notes:
+        say(note)
     if left_out:
         say(f"not by {', '.join(by)}: {', '.join(left_out)}")
 

@@ -63,7 +63,7 @@ def test_a_late_fact_is_restated_once_although_workers_are_killed(
         ]
         (total,) = json.loads(pipeline.cli("restatements", "--sum", "--figure", "leads", "--json"))
         assert (total["change"], total["restatements"]) == (LEADS, LEADS)
-        table = pipeline.cli("restatements", "--period", "2026-03", "-n", "3")
+        table = pipeline.cli("restatements", "--period", "2026-03", "--figure", "leads", "-n", "3")
         assert "series marketing, source event" in table
         assert pipeline.cli("restatements", "--since", iso(NOW), "--json").strip() == "[]"
         assert pipeline.cli("restatements", "--figure", "speed", code=2) == ""

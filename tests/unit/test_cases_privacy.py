@@ -7,9 +7,12 @@ from typing import Any
 
 import pytest
 
+from processors import engagement, lead_quality
+from processors.columns import COLUMNS
 from processors.definition.model import DAY, HOUR
 from processors.model import EXITS, OPEN, WITHDRAWN
 from schemas.codec import decode_output
+from streams.state_reader import figures_of_rows, loaded
 from tests.privacy_world import (
     ERASED,
     MARK,
@@ -85,6 +88,38 @@ def test_case_47_what_was_counted_stays_counted(history: Callable[[Funnel], obje
     assert f.total("objections", category="(erased)") == live["objections", MARK] == 1
     f.restart()
     assert figures(f) == after
+
+
+@pytest.mark.parametrize("then", [at(1, 9), at(1, 11), at(2, 12), at(4), ERASED - 1])
+def test_case_47_what_was_counted_is_told_as_of_an_instant_before_the_erasure(
+    then: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Stages, conversions, handoffs, clocks, deals, credit and engagement: as it was told before they were erased."""
+    f = Funnel()
+    told_everything(f)
+    f.say("accepted", at(2, 10))
+    f.say("opened", at(2, 11), DEAL, deal="deal-1")
+    f.say("won", at(3, 10), WON, deal="deal-1")
+    f.until(ERASED - 1)
+
+    def told() -> dict[tuple[Any, ...], int]:
+        found = told_less(figures_of_rows(loaded(f.driver.all_rows()), f.topology, then))
+        return {k: n for k, n in found.items() if "day" in COLUMNS[k[0]] and not vague(k)}
+
+    def vague(key: tuple[Any, ...]) -> bool:
+        """What they did is told to the end of that day."""
+        today = f.topology.definitions[-1].day(then)
+        return key[0] in lead_quality.COLUMNS or (key[0] in engagement.COLUMNS and key[-1] == today)
+
+    before = told()
+    assert before
+    assert caplog.text == ""
+    erase(f)
+    f.until(at(20))
+    assert told() == before
+    assert "1 leads were erased since" in caplog.text
+    f.restart()
+    assert told() == before
 
 
 DEAL: dict[str, Any] = {

@@ -450,5 +450,7 @@ def test_history_below_the_horizon_is_not_invented(caplog: pytest.LogCaptureFixt
     for n in range(700):
         f.say("page_viewed", MONDAY + 500 * DAY + n * HOUR, {"url": "https://example.org/"}, run=n == 699)
     logic: LeadTopology = f.topology
-    figures_of_rows(loaded(f.driver.all_rows()), logic, MONDAY + DAY)
-    assert "1 leads have more history than their rows keep" in caplog.text
+    then = figures_of_rows(loaded(f.driver.all_rows()), logic, MONDAY + DAY)
+    assert "1 leads were erased since, or have more history than their rows keep" in caplog.text
+    assert sum(n for key, n in then.items() if key[0] == "leads_on") == 1
+    assert sum(n for key, n in then.items() if key[0] == "page_on") == 0
