@@ -86,8 +86,9 @@ def declared(settings: Settings, timestamps: Timestamps = "LogAppendTime") -> tu
         topic("deal", delete, owners),
         topic("inbox", delete | keep(7), stamped),
         topic("market", delete, owners, partitions=1),
-        # A tombstone must outlive the longest time a worker needs to read the topic whole: default 24 h.
-        topic("reference", forever, stamped, partitions=1),
+        # All of it for ever: who was active when a lead was routed is asked again by every fold of its past, and what
+        # compaction would leave of an owner is the last word only (decision 0016).
+        topic("reference", delete | {"retention.ms": "-1"}, stamped, partitions=1),
         topic("stage_changes", delete | keep(90)),
         topic("handoffs", delete | keep(90)),
         topic("sla", delete | keep(90)),
@@ -172,7 +173,9 @@ def _compare(topic: Topic, real: TopicInfo | None) -> list[Problem]:
         is_value = real.configs.get(key, "")
         if _as_wanted(key, value, is_value):
             continue
-        severity: Literal["error", "warning"] = "warning" if key in _MATTERS_LESS else "error"
+        severity: Literal["error", "warning"] = (
+            "warning" if key in _MATTERS_LESS and value != "-1" else "error"
+        )
         found.append(
             problem(
                 severity,
@@ -202,7 +205,7 @@ def _as_wanted(key: str, wanted: str, real: str) -> bool:
         return set(real.split(",")) == set(wanted.split(","))
     if key in ("min.insync.replicas", "max.message.bytes", "retention.ms", "delete.retention.ms"):
         try:
-            return int(real) == -1 or int(real) >= int(wanted)
+            return int(real) == -1 or int(real) >= int(wanted) != -1
         except ValueError:
             return False
     return real == wanted

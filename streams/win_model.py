@@ -47,7 +47,7 @@ class Snapshot(NamedTuple):
 
     @property
     def key(self) -> bytes:
-        """Of its record: the topic is compacted by day."""
+        """Of its record: one per day."""
         return f"{EVENT}:{self.as_of}".encode()
 
 

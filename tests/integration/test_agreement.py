@@ -72,7 +72,8 @@ def agree(
             told = json.loads(
                 pipeline.cli("replay", str(log), "--as-of", as_of, "--partitions", "3", *options, "--json")
             )
-            assert live == told["figures"]
+            assert len(live) == len(told["figures"])
+            assert [pair for pair in zip(live, told["figures"], strict=True) if pair[0] != pair[1]] == []
             assert {f["figure"] for f in live if f["value"]} >= {"handoffs", "acceptance_decided"}
 
 

@@ -112,7 +112,7 @@ def test_topics_check_names_what_differs(bare: Cli, kafka: LocalKafka, prefix: s
     topics = bare.settings.topics
     create_topics(kafka.bootstrap, [topics.lead], 2)
     create_topics(kafka.bootstrap, [topics.handoffs], PARTITIONS, {"retention_ms": "1000"})
-    create_topics(kafka.bootstrap, [topics.reference], 1, {"cleanup_policy": "delete"})
+    create_topics(kafka.bootstrap, [topics.reference], 1, {"cleanup_policy": "compact"})
     bare("topics", "create")
     problems = {
         (p["severity"], p["topic"], p["what"])
@@ -121,7 +121,8 @@ def test_topics_check_names_what_differs(bare: Cli, kafka: LocalKafka, prefix: s
     assert {
         ("error", topics.lead, "has 2 partitions, the table 4: no worker will start"),
         ("warning", topics.handoffs, "retention.ms = 1000, declared is 7776000000"),
-        ("error", topics.reference, "cleanup.policy = delete, declared is compact"),
+        ("error", topics.reference, "cleanup.policy = compact, declared is delete"),
+        ("error", topics.reference, "retention.ms = 604800000, declared is -1"),
     } <= problems
     assert any(what.startswith("message.timestamp.type = CreateTime") for _, _, what in problems)
     told = json.loads(bare("doctor", "--json", code=1).stdout)
@@ -459,6 +460,10 @@ def test_the_admin_sees_effective_configuration(cli: Cli) -> None:
         infos = admin.topics([settings.changelog, settings.topics.lead, "nowhere"])
     assert set(infos) == {settings.changelog, settings.topics.lead}
     assert infos[settings.changelog].configs["cleanup.policy"] == "compact"
+    kept = infos[settings.topics.reference].configs
+    assert (kept["cleanup.policy"], kept["retention.ms"]) == ("delete", "-1"), (
+        "the past of owners is asked again"
+    )
     assert infos[settings.topics.lead].configs["message.timestamp.type"] == "LogAppendTime"
     assert infos[settings.topics.lead].partitions == PARTITIONS
 
