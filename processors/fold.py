@@ -16,7 +16,7 @@ from processors.events import BACKFILL, FACT, KIND
 from processors.fact import Fact
 from processors.facts import FACTS
 from processors.ledger import Item, lag, recorded_at
-from processors.model import ACCEPTED, DISQUALIFIED, OPEN, State, decode_state, encode
+from processors.model import ACCEPTED, DISQUALIFIED, OPEN, SATURATED, State, decode_state, encode
 from processors.scope import Scope
 
 #: Events between two snapshots: a late event folds again from the last one before it.
@@ -186,7 +186,8 @@ def _news(s: State) -> None:
     j = s.journeys[-1] if s.journeys else None
     if j is not None and j.handoffs and not j.exited and j.handoffs[-1].outcome in (OPEN, ACCEPTED):
         h = j.handoffs[-1]
-        handoff.change(s, h, news=h.news + 1)
+        flags = h.flags | SATURATED if s.saturated else h.flags
+        handoff.change(s, h, news=h.news + 1, flags=flags)
 
 
 def as_heard(by: int, scope: Scope, of: list[Item] | None = None, now: State | None = None) -> State:

@@ -169,6 +169,11 @@ FIGURES: tuple[Figure, ...] = (
         days("stay_on"), LEAD, ("stage", "stat"),
     ),
     figure(
+        "crowded_browsers", "funnel", "browsers",
+        "anonymous ids that more people were identified on than the definition allows: linked to none of them",
+        count("crowded"),
+    ),
+    figure(
         "cohort_conversion", "conversion", "ratio",
         "share of those who entered A in a month (implied entries count) that reached B within so many days; "
         "only of months whose last day lies that far back",

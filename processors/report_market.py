@@ -15,6 +15,7 @@ from typing import NamedTuple
 from processors import accounts, market, pricing
 from processors.attribution import UNATTRIBUTED, channel_of
 from processors.days import months_before
+from processors.engagement import EMPTY
 from processors.figure_kit import BASE_UNITS, Figure, Line, figure
 from processors.market import Money
 from processors.period import Period
@@ -65,6 +66,15 @@ def _cost_per(
             yield key, market.ratio(money.minor, n), inputs, ""
 
     return make
+
+
+def _cost_by_campaign(t: Totals, by: Labels) -> Iterator[Line]:
+    """Spend that names a campaign, and the leads whose first touch does: the whole of either is no one's."""
+    leads = t.sums(Sel("quality_on", {"reached": "lead"}), by)
+    spend = pricing.spent(t, by, team=MARKETING)
+    for key in (spend.keys() | leads.keys()) - {(EMPTY,)}:
+        money, n = spend.get(key, Money()), leads.get(key, 0)
+        yield key, market.ratio(money.minor, n), {"spend": money.minor, "leads": n} | beside(money), ""
 
 
 # Customers -----------------------------------------------------------------------------------------------------------
@@ -209,6 +219,11 @@ FIGURES: tuple[Figure, ...] = (
         "cost_per_lead", "cost", BASE_UNITS,
         "spend of marketing/new leads of the period; the channel of a lead is that of its source",
         _cost_per("leads", "leads_on"), _CHANNEL, adds=False,
+    ),
+    figure(
+        "cost_per_lead_by_campaign", "cost", BASE_UNITS,
+        "spend of marketing on a campaign/new leads of the period whose first touch was of that campaign",
+        _cost_by_campaign, (), ("campaign",), adds=False,
     ),
     figure(
         "cost_per_mql", "cost", BASE_UNITS, "spend of marketing/MQLs of the period",

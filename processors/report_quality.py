@@ -28,6 +28,15 @@ def _value(t: Totals, by: Labels) -> Iterator[Line]:
         yield key, Fraction(amount, n) if n else None, {"amount": amount, "leads": n}, ""
 
 
+def _by_reason(t: Totals, by: Labels) -> Iterator[Line]:
+    """Of all answers under the other labels: an acceptance has no reason."""
+    at = by.index("reason")
+    answers = t.sums(Sel("decided_on"), (*by[:at], *by[at + 1 :]))
+    for key, n in t.sums(Sel("decided_on", {"answer": "rejected"}), by).items():
+        inputs = {"rejected": n, "answered": answers[(*key[:at], *key[at + 1 :])]}
+        yield key, part("rejected", "answered")(inputs), inputs, ""
+
+
 def _status(name: str) -> dict[str, Sel]:
     return {status: Sel(name, {"status": status}) for status in ("won", "lost")}
 
@@ -63,6 +72,14 @@ FIGURES: tuple[Figure, ...] = (
     figure(
         "rejections_by_campaign", "lead quality", "handoffs", "rejected handoffs by campaign and reason",
         count("decided_on", answer="rejected"), ("rule", *LEAD), ("campaign", "reason"),
+    ),
+    figure(
+        "rejection_rate_by_campaign", "lead quality", "ratio", "rejected/(accepted + rejected)",
+        made_of(part("rejected", "accepted", "rejected"), _decided("accepted", "rejected")), ("rule", *LEAD), ("campaign",),
+    ),
+    figure(
+        "rejection_rate_by_reason", "lead quality", "ratio", "rejected for this reason/(accepted + rejected)",
+        _by_reason, ("rule", *_FROM), ("reason",),
     ),
     figure(
         "material_shares", "material", "shares", "pieces of material that sales gave to leads",

@@ -148,6 +148,7 @@ class Batch:
             skew = e.occurred_at - recorded_at
             if skew > 60_000:
                 self.count("skewed", e.source_system or EMPTY)
+                self.staged.counts["skew", e.source_system or EMPTY] += skew
         return from_envelope(
             e, recorded_at, n, record.partition, record.offset,
             self.topology.reference.priority_of(e.source_system), _canonical(e),

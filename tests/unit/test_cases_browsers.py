@@ -9,6 +9,7 @@ from processors.definition.model import HOUR, MINUTE
 from processors.events import KIND
 from processors.ledger import items
 from processors.model import OPEN, WITHDRAWN, State, encode
+from processors.report import report
 from processors.subject import effective
 from tests.identity_world import (
     ONE,
@@ -30,6 +31,10 @@ def test_case_20_a_browser_of_more_than_three_is_linked_to_none() -> None:
         assert f.total("crowded") == 0
         identify(f, "kiosk", lead, MONDAY + (10 + n) * HOUR)
     assert f.total("crowded") == 1
+    found = report(f.topology.totals(), f.topology.definitions[-1], f.now, only=["crowded_browsers"])
+    assert [v.value for v in found] == [1]
+    home = f.topology.partition_of("kiosk")
+    assert f'leadstream_crowded_browsers{{partition="{home}"}} 1.0' in f.topology.exposition()
     assert [below(f, lead) for lead in leads] == [[], [], [], []]
     assert len(derived_of(f, "a:kiosk").journeys) == 1
     assert f.total("persons") == 5

@@ -48,6 +48,24 @@ def test_case_02_of_two_payloads_the_first_recorded_stays(first: int) -> None:
     assert "early" not in json.loads(record.value)["payload"]
 
 
+def test_case_02_of_two_that_were_recorded_together_the_one_that_lies_first_stays() -> None:
+    """By topic, partition and offset, whichever is folded first: the other one comes by the inbox."""
+    f = Funnel(now=at(1, 12))
+    lead = next(f"lead-{n}" for n in range(9) if f.topology.partition_of(f"lead-{n}") == 2)
+    for n, (source, partition) in enumerate([("near", 2), ("before", 1), ("behind", 3)]):
+        payload = {"source": source, "generated_by": "marketing"}
+        claim = sent(
+            "created", at(1, 9), n, payload, source_event_id="same", recorded_at=at(1, 10), subject={"lead_id": lead}
+        )  # fmt: skip
+        f.publish(claim, partition=partition)
+    f.driver.run()
+    assert f.head(lead).source == "before"
+    letters = list(f.driver.read(f.settings.topics.dead_letters))
+    assert [x["code"] for x in f.dead()] == ["conflicting_payload"] * 2
+    assert sorted(x["partition"] for x in f.dead()) == ["2", "3"]
+    assert all(b"before" not in (r.value or b"") for r in letters)
+
+
 @pytest.mark.parametrize("of", ["click-17", "17@tracker"])
 def test_case_03_the_same_fact_from_two_systems_is_one_and_both_names_are_remembered(of: str) -> None:
     f = Funnel()
@@ -129,7 +147,8 @@ def test_case_08_a_source_clock_ten_minutes_fast_is_accepted_and_counted() -> No
     f.say("page_viewed", at(1, 9, 600_000), {"url": "/"}, recorded_at=at(1, 9), source_system="fast")
     f.until(at(1, 9, 600_000))
     assert f.score() == 1_000
-    assert f.topology.counts["skewed", "fast"] == 1
+    assert 'leadstream_skewed_events_total{source="fast"} 1.0' in f.topology.exposition()
+    assert 'leadstream_skew_seconds_total{source="fast"} 600.0' in f.topology.exposition()
     assert f.dead() == []
 
 

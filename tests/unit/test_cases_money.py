@@ -215,6 +215,22 @@ def test_case_46_spend_without_leads_has_no_cost_per_lead() -> None:
     assert (f.one("cost_per_lead"), f.one("cost_per_mql"), f.one("cost_per_sql")) == (800, None, None)
 
 
+def test_case_46_and_by_campaign_too() -> None:
+    f = shop()
+    url = "https://example.org/?utm_medium=social&utm_campaign="
+    for n, campaign in enumerate(("spring", "spring", "autumn", "")):
+        f.say("page_viewed", on(1) + n, {"url": url + campaign}, lead=f"lead-{n}")
+        f.say("created", on(1) + 10 + n, {"source": "social", "generated_by": "marketing"}, lead=f"lead-{n}")
+    f.spend("social", "2026-03-01", "2026-03-02", 500, campaign="old-name")
+    f.spend("social", "2026-03-01", "2026-03-02", 90, campaign="summer")
+    f.spend("social", "2026-03-01", "2026-03-02", 7)
+    f.spend("social", "2026-03-01", "2026-03-02", 11, campaign="spring", team="sales")
+    f.learn("campaign_renamed", on(3), old="old-name", new="spring")
+    f.until(on(5))
+    assert f.figure("cost_per_lead_by_campaign") == {("spring",): 250, ("summer",): None, ("autumn",): 0}
+    assert f.figure("cost_per_lead_by_campaign", period="2026-04") == {}
+
+
 def test_case_46_a_period_over_the_end_of_a_month_is_told_by_day() -> None:
     f = shop()
     f.spend("social", "2026-03-22", "2026-04-10", 1010, campaign="spring")  # 20 days: ten of 51, ten of 50

@@ -61,6 +61,9 @@ def test_case_40_up_down_up_within_a_tick_is_one_handoff() -> None:
     f.until(t + 5)
     assert len(f.out("handoffs", kind="made")) == len(f.handoffs()) == 1
     assert len(f.out("stage_changes", stage="mql", kind="entered")) == 1
+    (down,) = f.out("stage_changes", kind="unqualified")
+    assert down["occurred_at"] == t + 3
+    assert f.head().qualified
 
 
 def test_case_41_cap_and_shuffled_order_are_equal() -> None:
@@ -95,6 +98,41 @@ def test_case_42_a_click_re_classified_as_a_bots_loses_its_points_and_the_handof
     assert "ground re-classified" in f.out("handoffs", kind="made")[-1]["flags"]
 
 
+def test_case_42_an_open_re_classified_before_anybody_was_called_qualifies_nobody() -> None:
+    opens = variant(
+        'engagement_cap = 0\n[[engagement]]\nname = "open"\non = "email_opened"\npoints = 30\n'
+        '[[engagement]]\nname = "page"\non = "page_viewed"\npoints = 15\n'
+    )
+    f = Funnel(opens)
+    f.fit()
+    f.say(
+        "email_opened",
+        at(1, 10),
+        {"send_id": "s", "agent": "human"},
+        source_system="mailer",
+        source_event_id="o-1",
+    )
+    assert f.score() == 30_000
+    f.say("engagement_reclassified", at(1, 10, 5), {"of": "o-1", "agent": "proxy"}, source_system="mailer")
+    assert f.score() == 0
+    f.say("page_viewed", at(1, 11), {"url": "/"})
+    assert f.handoffs() == []
+    g = Funnel(opens)
+    g.fit()
+    g.say(
+        "email_opened",
+        at(1, 10),
+        {"send_id": "s", "agent": "human"},
+        source_system="mailer",
+        source_event_id="o-1",
+    )
+    g.say("page_viewed", at(1, 11), {"url": "/"})
+    g.say("engagement_reclassified", at(1, 12), {"of": "o-1", "agent": "bot"}, source_system="mailer")
+    assert g.score() == 15_000
+    (h,) = g.handoffs()
+    assert (h.outcome, bool(h.flags & RECLASSIFIED)) == (OPEN, True)
+
+
 def test_case_42_a_hand_raise_of_a_bot_is_none() -> None:
     f = Funnel()
     f.fit()
@@ -118,6 +156,8 @@ def test_case_43_huge_and_negative_points_saturate(points: int) -> None:
         f.say("product_used", at(1, 10, n), {"feature": "x"})
     assert f.score() == (LIMIT if points > 0 else -LIMIT)
     assert f.head().saturated
+    f.raise_hand(at(1, 11))
+    assert "score saturated" in f.out("handoffs", kind="made")[-1]["flags"]
 
 
 # Time -----------------------------------------------------------------------------------------------------------

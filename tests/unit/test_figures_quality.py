@@ -45,6 +45,12 @@ def test_leads_by_the_campaign_that_brought_them() -> None:
     assert figure(f, "rejections_by_campaign") == {("spring", "timing"): 1, ("autumn", "no_budget"): 1}
     assert figure(f, "rejections_by_campaign", "rule")["spring", "timing", "hand-raise"] == 1
     assert figure(f, "acceptance_by_campaign") == {("spring",): Fraction(2, 3), ("autumn",): 0}
+    assert figure(f, "rejection_rate_by_campaign") == {("spring",): Fraction(1, 3), ("autumn",): 1}
+    assert figure(f, "rejection_rate_by_reason") == {
+        ("timing",): Fraction(1, 4),
+        ("no_budget",): Fraction(1, 4),
+    }
+    assert figure(f, "rejection_rate_by_reason", "campaign")["timing", "spring"] == Fraction(1, 3)
     assert figure(f, "answers_by_campaign")["spring", "accepted"] == 2
 
 
