@@ -381,13 +381,14 @@ def _work(counts: Counter[tuple[str, ...]]) -> Iterator[Metric]:
         found.setdefault(what, {})[tuple(labels)] = n
     known = _known_work()
     for what, name, text, names in _COUNTERS:
-        values: dict[tuple[str, ...], float] = dict(found.get(what, {}))
-        if what == "skew":
-            values = {key: ms / 1000 for key, ms in values.items()}
+        values = found.get(what, {})
         if names == ("source",):
             sizes = {key[0]: n for key, n in values.items()}
             values = bound(values, Bounded(sizes, (), SOURCES))
-        yield counter(f"leadstream_{name}", text, names, dict.fromkeys(known.get(what, ()), 0) | values)
+        shown: Values = dict.fromkeys(known.get(what, ()), 0) | values
+        if name.endswith("_seconds"):  # counted in ms
+            shown = {key: ms / 1000 for key, ms in shown.items()}
+        yield counter(f"leadstream_{name}", text, names, shown)
 
 
 @cache

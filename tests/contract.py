@@ -143,10 +143,8 @@ def hand_raise(at_ms: int, lead: str) -> dict[str, Any]:
     }
 
 
-class TopologyContract:
-    """The cases. An adapter's test class inherits them and provides the fixture ``d``."""
-
-    # -- helpers -----------------------------------------------------------------------------------------------------
+class Cases:
+    """What cases are written with."""
 
     def lead(self) -> str:
         return f"lead-{next(_numbers)}"
@@ -167,6 +165,10 @@ class TopologyContract:
         lead, now = self.lead(), d.now_ms()
         d.publish(*fitting(now, lead), hand_raise(now, lead))
         return lead, self.expect(d, "handoff", lead, kind="made")
+
+
+class TopologyContract(Cases):
+    """The cases. An adapter's test class inherits them and provides the fixture ``d``."""
 
     # -- the way from marketing to sales --------------------------------------------------------------------------------
 
@@ -231,7 +233,7 @@ class TopologyContract:
         assert (expired["outcome"], expired["outcome_at"]) == ("expired", made["expires_at"])
         assert self.expect(d, "stage_change", lead, stage="expired")["occurred_at"] == made["expires_at"]
 
-    def test_a_late_event_restates_what_was_said(self, d: Deployment) -> None:
+    def test_case_04_a_late_event_restates_what_was_said(self, d: Deployment) -> None:
         """Promise: a touch in time that is heard of too late takes the breach back, by the same output id."""
         lead, made = self.called(d)
         d.wait(made["first_touch_due_at"] + GRACE)
@@ -244,7 +246,7 @@ class TopologyContract:
         assert last["op"] == "withdrawn"
         assert last["revision"] > breach["revision"]
 
-    def test_an_event_from_the_future_counts_when_it_is_due(self, d: Deployment) -> None:
+    def test_case_06_an_event_from_the_future_counts_when_it_is_due(self, d: Deployment) -> None:
         """Promise (case 6): up to a day ahead is held until then, without any further event; further is refused."""
         lead, now = self.lead(), d.now_ms()
         due = now + 15 * MINUTE
@@ -279,7 +281,7 @@ class TopologyContract:
         assert [o["occurred_at"] for o in entered] == [now - 1, now]
         assert [o["implied"] for o in entered] == [False, False]
 
-    def test_history_calls_nobody(self, d: Deployment) -> None:
+    def test_case_48_history_calls_nobody(self, d: Deployment) -> None:
         """Promise (case 48): a back-filled handoff is told as history, without clocks."""
         lead, at = self.lead(), d.now_ms() - 100 * 60 * MINUTE
         past = [*fitting(at, lead), hand_raise(at, lead), event("accepted", at + MINUTE, lead)]
@@ -302,7 +304,7 @@ class TopologyContract:
 
     # -- delivery --------------------------------------------------------------------------------------------------------
 
-    def test_a_repeated_event_changes_nothing(self, d: Deployment) -> None:
+    def test_case_01_a_repeated_event_changes_nothing(self, d: Deployment) -> None:
         """Promise (case 1): the same identity with the same payload is dropped, and counted."""
         lead, now = self.lead(), d.now_ms()
         events = [*fitting(now, lead), hand_raise(now, lead)]
@@ -314,7 +316,7 @@ class TopologyContract:
         assert d.counted("leadstream_fold_outcomes_total", what="duplicate") == before + 2 * len(events)
         assert [o["kind"] for o in d.said("handoffs", lead)] == ["made"]
 
-    def test_the_same_identity_with_another_payload_is_refused(self, d: Deployment) -> None:
+    def test_case_02_the_same_identity_with_another_payload_is_refused(self, d: Deployment) -> None:
         """Promise (case 2): what was recorded first stays, the other is kept as a dead letter."""
         lead, now = self.lead(), d.now_ms()
         first = event("created", now, lead, source="webinar", generated_by="marketing")
@@ -353,7 +355,7 @@ class TopologyContract:
         assert d.counted("leadstream_unknown_field_events_total", type="created") == fields + 1
         assert len(d.dead()) == letters
 
-    def test_a_record_on_the_wrong_partition_reaches_its_row(self, d: Deployment) -> None:
+    def test_case_49_a_record_on_the_wrong_partition_reaches_its_row(self, d: Deployment) -> None:
         """Promise (case 49): the subject in the payload decides; the source is counted; there is one row and one call."""
         lead, now = self.lead(), d.now_ms()
         wrong = (d.partition_of(lead) + 1) % d.settings.partitions
@@ -370,7 +372,7 @@ class TopologyContract:
 
     # -- while nobody worked -----------------------------------------------------------------------------------------------
 
-    def test_nothing_is_said_from_a_half_read_past(self, d: Deployment) -> None:
+    def test_case_50_nothing_is_said_from_a_half_read_past(self, d: Deployment) -> None:
         """Promise (case 50): a hundred deadlines are long past and the touches in the backlog: no false breach. A call
         that was over before anybody could be called is history; a deadline that was really missed is told."""
         answered = {self.lead() for _ in range(100)}

@@ -43,7 +43,7 @@ def survive(
 
 
 @pytest.mark.timeout(170)
-def test_nothing_is_lost_repeated_or_invented_while_workers_are_killed(
+def test_case_11_nothing_is_lost_repeated_or_invented_while_workers_are_killed(
     kafka: LocalKafka, prefix: str, tmp_path: Path
 ) -> None:
     """Promise: exactly once with the whole domain. Four times a worker is killed with -9 amid believable traffic; at the

@@ -16,6 +16,7 @@ from streams.settings import Settings
 from streams.work import Headers
 from tests.conftest import delete_topics
 from tests.contract import DEFINITION, REFERENCE, START_MS, Dead, TopologyContract
+from tests.contract_people import PeopleContract
 from tests.eventually import eventually
 from tests.integration.pipeline import SAID, Pipeline, Sent, Tap, letter_of, wait_until
 from tests.integration.traffic import iso
@@ -127,7 +128,7 @@ def deployment(kafka: LocalKafka, tmp_path_factory: pytest.TempPathFactory) -> I
     delete_topics(kafka.bootstrap, prefix)
 
 
-class TestOnKafka(TopologyContract):
+class TestOnKafka(TopologyContract, PeopleContract):
     @pytest.fixture
     def d(self, deployment: OnKafka) -> OnKafka:
         return deployment

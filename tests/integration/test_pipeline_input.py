@@ -111,7 +111,7 @@ def letters_of(pipeline: Pipeline, key: str) -> list[Letter]:
     return [letter for letter in pipeline.letters() if letter.key == key.encode()]
 
 
-def test_every_kind_of_bad_input_is_kept_with_its_reason_or_tolerated_as_documented(
+def test_case_07_and_10_every_kind_of_bad_input_is_kept_with_its_reason_or_tolerated_as_documented(
     pipeline: Pipeline,
 ) -> None:
     """Promise: bad data never stops a worker and never disappears: records in = facts + duplicates + dead letters."""

@@ -88,7 +88,7 @@ def test_java_clients_with_keys_need_nothing_else(pipeline: Pipeline) -> None:
     assert pipeline.metric("leadstream_misrouted_records_total", source="java") == 0
 
 
-def test_the_default_partitioner_of_librdkafka_is_put_right_and_counted(pipeline: Pipeline) -> None:
+def test_case_49_the_default_partitioner_of_librdkafka_is_put_right_and_counted(pipeline: Pipeline) -> None:
     """Promise (case 49): another partitioner costs a detour, never a second row; the source is counted, and named once
     in the log of each worker with the remedy."""
     leads = [f"confluent-{n}" for n in range(40)]

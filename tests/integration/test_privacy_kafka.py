@@ -56,7 +56,7 @@ def told(lead: str) -> list[dict[str, Any]]:
     ]
 
 
-def test_what_export_shows_is_gone_after_erase(pipeline: Pipeline, tmp_path: Path) -> None:
+def test_case_47_what_export_shows_is_gone_after_erase(pipeline: Pipeline, tmp_path: Path) -> None:
     pipeline.publish(*told("lead-1"))
     pipeline.wait_settled()
     assert MARK.encode() in stored(pipeline, "lead-1")[-1]

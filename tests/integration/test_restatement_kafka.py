@@ -31,7 +31,7 @@ def born(n: int) -> dict[str, Any]:
     }
 
 
-def test_a_late_fact_is_restated_once_although_workers_are_killed(
+def test_case_09_a_late_fact_is_restated_once_although_workers_are_killed(
     kafka: LocalKafka, prefix: str, tmp_path: Path
 ) -> None:
     """Promise: a subscriber who reads nothing but `funnel.restatements.v1` keeps the leads of a closed month exact, with

@@ -16,6 +16,7 @@ from streams.settings import ALL_OUTPUTS, Settings
 from streams.topology import build
 from streams.work import Headers, Record
 from tests.contract import DEFINITION, REFERENCE, START_MS, Dead, TopologyContract
+from tests.contract_people import PeopleContract
 from tests.integration.pipeline import record_of
 from tests.subscriber import Output, Subscriber
 
@@ -108,7 +109,7 @@ class InProcess:
         self.driver.catch_up()
 
 
-class TestDriver(TopologyContract):
+class TestDriver(TopologyContract, PeopleContract):
     @pytest.fixture
     def d(self, tmp_path: Path) -> InProcess:
         path = tmp_path / "contract.toml"
