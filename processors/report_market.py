@@ -13,9 +13,9 @@ from fractions import Fraction
 from typing import NamedTuple
 
 from processors import accounts, market, pricing
+from processors.additive import EMPTY
 from processors.attribution import UNATTRIBUTED, channel_of
 from processors.days import months_before
-from processors.engagement import EMPTY
 from processors.figure_kit import BASE_UNITS, Figure, Line, figure
 from processors.market import Money
 from processors.period import Period
