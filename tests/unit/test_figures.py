@@ -366,7 +366,7 @@ def test_report_for_people_and_programs(capsys: pytest.CaptureFixture[str]) -> N
     print_report(totals, f.topology.definitions, f.now, by=["source"])
     printed = capsys.readouterr()
     assert "33.333 %" in printed.out
-    assert "not by source: deals" in printed.err
+    assert "not by source: crowded_browsers, deals" in printed.err
     print_formulas(as_json=False)
     assert "accepted/(accepted + rejected)" in capsys.readouterr().out
 
