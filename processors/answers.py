@@ -22,11 +22,13 @@ from processors.model import (
     LAPSED,
     LATE,
     NO_OPEN_HANDOFF,
+    NOT_PAUSABLE,
     OPEN,
     RECORDED_ONLY,
     RECYCLED,
     REJECTED,
     RETURNED,
+    STILL_OPEN,
     TURNED_DOWN,
     UNGROUNDED,
     UNKNOWN_HANDOFF,
@@ -97,7 +99,9 @@ def _assigned(s: State, f: Fact) -> None:
                 handoff.reassign(s, h, f.t, chosen.owner, chosen.team, why, f.scope, chosen)
         return
     s.owner = owner
-    if isinstance(h, Handoff) and h.outcome == OPEN and owner != h.owner:
+    if h is False:
+        lifecycle.mark(s, f.t, UNKNOWN_HANDOFF)
+    elif isinstance(h, Handoff) and h.outcome == OPEN and owner != h.owner:
         handoff.reassign(s, h, f.t, owner, team, "assigned", f.scope)
 
 
@@ -222,6 +226,8 @@ def _disqualified(s: State, f: Fact) -> None:
         handoff.withdraw(s, f.t, "disqualified")
         s.qualified = False
         lifecycle.leave(s, f.t, DISQUALIFIED, str(f.at(0) or ""))
+    else:  # it holds from now on, and moves nobody
+        lifecycle.mark(s, f.t, ENDED)
 
 
 def _reopened(s: State, f: Fact) -> None:
@@ -232,7 +238,7 @@ def _reopened(s: State, f: Fact) -> None:
         s.answered = s.qualified = s.low = False
         s.until = 0
     else:
-        lifecycle.mark(s, f.t, NO_OPEN_HANDOFF)
+        lifecycle.mark(s, f.t, STILL_OPEN)
 
 
 def _stage_reported(s: State, f: Fact) -> None:
@@ -255,7 +261,11 @@ def _stage_reported(s: State, f: Fact) -> None:
 
 def _paused(s: State, f: Fact) -> None:
     h = _named(s, f.at(0))
-    if isinstance(h, Handoff) and h.outcome == OPEN:
+    if not isinstance(h, Handoff) or h.outcome != OPEN:
+        lifecycle.mark(s, f.t, _why_not(h))
+    elif not handoff.policy_of(h, f.scope).pausable:
+        lifecycle.mark(s, f.t, NOT_PAUSABLE)
+    else:
         handoff.pause(s, h, f.t, f.scope)
 
 
@@ -263,6 +273,8 @@ def _resumed(s: State, f: Fact) -> None:
     h = _named(s, f.at(0))
     if isinstance(h, Handoff) and h.outcome == OPEN:
         handoff.resume(s, h, f.t, f.scope)
+    else:
+        lifecycle.mark(s, f.t, _why_not(h))
 
 
 def _released(s: State, f: Fact) -> None:

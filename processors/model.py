@@ -25,8 +25,9 @@ EXITS = {
 #: Marks: t << 16 | rule << 8 | stage; what was refused, or noted, and by which rule.
 (
     UNQUALIFIED, BACKWARD, NO_OPEN_HANDOFF, UNKNOWN_HANDOFF, ALREADY_ANSWERED, FORMER_OWNER, UNKNOWN_STAGE,
-    INACTIVE_OWNER, RECORDED_ONLY, ENDED, HELD_BACK, NURTURE_OFF, NURTURE_ON, GONE, NURTURE_ENDED,
-) = range(1, 16)  # fmt: skip
+    INACTIVE_OWNER, RECORDED_ONLY, ENDED, HELD_BACK, NURTURE_OFF, NURTURE_ON, GONE, NURTURE_ENDED, NOT_PAUSABLE,
+    STILL_OPEN,
+) = range(1, 18)  # fmt: skip
 RULES = {
     UNQUALIFIED: "fell below the threshold", BACKWARD: "backward moves are refused",
     NO_OPEN_HANDOFF: "no handoff was open", UNKNOWN_HANDOFF: "no such handoff",
@@ -36,6 +37,7 @@ RULES = {
     HELD_BACK: "no consent to be contacted",
     NURTURE_OFF: "no consent to marketing", NURTURE_ON: "consent to marketing",
     GONE: "the person was erased", NURTURE_ENDED: "erased",
+    NOT_PAUSABLE: "the policy allows no pause", STILL_OPEN: "the journey has not ended",
 }  # fmt: skip
 
 OPEN, ACCEPTED, TURNED_DOWN, LAPSED, WITHDRAWN = range(5)

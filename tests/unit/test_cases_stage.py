@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from processors.definition.model import DAY, MINUTE
-from processors.model import ACCEPTED, OPEN, TURNED_DOWN, WON
+from processors.model import ACCEPTED, OPEN, TURNED_DOWN, WON, handoff_id
 from streams.definitions import default_text
 from tests.strategies import at
 from tests.world import Funnel, handed_over, variant
@@ -81,6 +83,46 @@ def test_case_28_a_backward_report_is_recorded_and_the_stage_kept() -> None:
     assert adopting.stages()[-2:] == ["sal", "known"]
     assert adopting.total("entered", stage="known") == 2
     assert adopting.total("balance", stage="known") == 1
+
+
+@pytest.mark.parametrize(
+    ("type_", "payload", "rule"),
+    [
+        ("recycled", {}, "the journey has ended"),
+        ("disqualified", {"reason_code": "spam"}, "the journey has ended"),
+        ("rejected", {"reason_code": "timing"}, "no handoff was open"),
+        ("stage_reported", {"stage": "sql"}, "the journey has ended"),
+        ("stage_reported", {"stage": "no-such"}, "no such stage in the definition"),
+        ("assigned", {"owner": "owner-1", "handoff_id": "no-such"}, "no such handoff"),
+        ("sla_paused", {"handoff_id": "no-such", "reason": "r"}, "no such handoff"),
+        ("sla_resumed", {"handoff_id": handoff_id("l:lead-1", 1), "reason": "r"}, "the handoff has ended"),
+    ],
+)
+def test_what_policy_refuses_is_told_with_its_rule_and_never_in_silence(
+    type_: str, payload: dict[str, Any], rule: str
+) -> None:
+    f, _ = handed_over()
+    f.say("disqualified", at(1, 12), {"reason_code": "spam"})
+    before = f.head().journeys[0].entries
+    f.say(type_, at(1, 13), payload)
+    assert [x["rule"] for x in f.out("stage_changes", kind="refused")] == [rule]
+    assert f.head().journeys[0].entries == before
+
+
+def test_a_pause_that_the_policy_does_not_allow_and_a_reopening_of_what_is_open_are_refused() -> None:
+    strict = variant(
+        '[[sla]]\nname = "s"\nfirst_touch = "2h"\ndecision = "16h"\nexpire_after = "32h"\npausable = false'
+    )
+    f, _ = handed_over(strict)
+    (h,) = f.handoffs()
+    f.say("sla_paused", at(1, 11), {"handoff_id": h.id, "reason": "r"})
+    f.say("reopened", at(1, 12))
+    assert [x["rule"] for x in f.out("stage_changes", kind="refused")] == [
+        "the policy allows no pause",
+        "the journey has not ended",
+    ]
+    f.until(h.due_touch + 2 * MINUTE)
+    assert [x["occurred_at"] for x in f.out("sla", kind="breached")] == [h.due_touch]
 
 
 def test_case_29_a_re_entry_is_a_second_row() -> None:
