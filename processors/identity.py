@@ -14,8 +14,9 @@ on earlier ones alone, and rows that only know their neighbours agree in the end
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from msgspec.structs import replace
 
@@ -28,6 +29,9 @@ _MERGED, _UNMERGED, _IDENTIFIED = KIND["merged"], KIND["unmerged"], KIND["identi
 _LINKS = frozenset((_MERGED, _UNMERGED, _IDENTIFIED))
 _ERASED = KIND["erased"]
 _MANY = 1 << 62
+
+#: `identified` of one browser and lead that are kept although they begin nothing; thinned by half.
+RETURNS = 64
 
 #: A merge's place among all: level, then its key in the total order.
 Edge = tuple[int, int, int]
@@ -105,10 +109,11 @@ def place(me: str, row: Row, most: int, now: int) -> Place:
         if between(name):
             found |= {e[1] >> 16: e for e in _facts(m.ledger, m.data, now)}
     run = sorted(found.values(), key=_key)
+    undone = {name for e in run if e[1] >> 8 & 255 == _UNMERGED for name in e[3][0]}
     mine = [
         (e, pair[1])
         for e in run
-        if (pair := _pair(e)) is not None and pair[0] == me != pair[1] and not any(_undoes(u, e) for u in run)
+        if (pair := _pair(e)) is not None and pair[0] == me != pair[1] and e[1] >> 16 not in undone
     ]
     if me[:1] == "a":
         return _shared_browser(mine, most)
@@ -169,26 +174,46 @@ def copy_for(me: str, row: Row, links: Sequence[Link]) -> Member:
     Whoever comes back to a browser has several times; each could be known from its own `identified` on.
     """
     first, *later = sorted(links, key=lambda link: (link.known, link.edge))
-    blob, data = _part(row, first)
+    if first.since == 0 and first.until == _MANY:
+        parts = [(row.ledger, list(row.data))]
+    else:
+        run = ledger.items(row.ledger, row.data)
+        times = [e[0] >> 22 for e in run]
+        parts = [
+            ledger.pack(run[bisect_left(times, x.since) : bisect_left(times, x.until)])
+            for x in (first, *later)
+        ]
+    if row.erasures:  # a request to erase this row is none to erase the other
+        parts = [ledger.pack(e for e in ledger.items(*x) if e[1] >> 8 & 255 != _ERASED) for x in parts]
     members = _travelling(row.members, first.target)
-    for link in later:
-        more, values = _part(row, link)
-        members[f"{me}@{link.since}"] = Member(0, False, link.edge, more, values, known=link.known)
+    for link, (blob, data) in zip(later, parts[1:], strict=True):
+        members[f"{me}@{link.since}"] = Member(0, False, link.edge, blob, data, known=link.known)
+    blob, data = parts[0]
     return Member(
         0, True, first.edge, blob, data, members, row.minted, row.epoch, first.level, first.known, row.spoken
     )  # fmt: skip
 
 
-def _part(row: Row, link: Link) -> tuple[bytes, list[Any]]:
-    """The row's facts of a link's time, as `ledger.pack` has them."""
-    if link.since == 0 and link.until == _MANY:
-        blob, data = row.ledger, list(row.data)
-    else:
-        run = [e for e in ledger.items(row.ledger, row.data) if link.since <= e[0] >> 22 < link.until]
-        blob, data = ledger.pack(run)
-    if row.erasures:  # a request to erase this row is none to erase the other
-        blob, data = ledger.pack(e for e in ledger.items(blob, data) if e[1] >> 8 & 255 != _ERASED)
-    return blob, data
+def thin_returns(row: Row) -> None:
+    """Of one browser keep a bounded number of `identified` that begin nothing: who is told of at each visit has many.
+
+    Kept are the first, the newest, and all that the browser knows as the beginning of a time; without the others a late
+    one of somebody else in between could end a time too late.
+    """
+    run = ledger.items(row.ledger, row.data)
+    by_browser: dict[str, list[Item]] = {}
+    for e in run:
+        pair = _pair(e) if e[1] >> 8 & 255 == _IDENTIFIED and e[3] else None
+        if pair is not None:
+            by_browser.setdefault(pair[0], []).append(e)
+    gone: set[tuple[int, int]] = set()
+    for name, found in by_browser.items():
+        m = row.members.get(name)
+        if len(found) > RETURNS and m is not None and m.alias:
+            begin = {m.edge, *(x.edge for key, x in m.members.items() if key.startswith(f"{name}@"))}
+            gone.update(_key(e) for e in found[1 : -RETURNS // 2] if _key(e) not in begin)
+    if gone:
+        row.ledger, row.data = ledger.pack(e for e in run if _key(e) not in gone)
 
 
 def copies(me: str, row: Row, found: Place, now: int) -> dict[str, Member]:

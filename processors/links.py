@@ -14,7 +14,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from processors import identity
+from processors import identity, ledger
 from processors.identity import Place
 from processors.model import Member, Row, encode
 from processors.scope import Scope
@@ -44,6 +44,8 @@ def heard(row: Row, scope: Scope) -> None:
 
 def settle(row: Row, now: int, scope: Scope) -> tuple[Place, bool]:
     """Find out where the row's facts go. True if it became an alias, or is none any more."""
+    if len(row.ledger) > identity.RETURNS * ledger.WIDTH and scope.linking and row.members:
+        identity.thin_returns(row)
     found = identity.place(scope.subject, row, _most(now, scope), now)
     target = found.links[-1].target if found.links else ""
     was = row.target

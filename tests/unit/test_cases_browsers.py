@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from processors.definition.model import HOUR, MINUTE
 from processors.events import KIND
+from processors.identity import RETURNS
 from processors.ledger import items
 from processors.model import OPEN, WITHDRAWN, State, encode
 from processors.report import report
@@ -175,6 +176,38 @@ def test_case_21_and_22_what_follows_a_return_could_be_known_from_then_on() -> N
 
 def downloaded(f: Funnel, lead: str) -> list[str]:
     return [e[3] for e in effective(f.row(f"l:{lead}")) if e[1] >> 8 & 255 == KIND["content_downloaded"]]
+
+
+def test_case_22_who_is_told_of_at_every_visit_has_no_row_without_end() -> None:
+    """A site that identifies at each login: those that begin nothing are thinned, those that do stay."""
+    f = Funnel()
+    for n, lead in enumerate((ONE, TWO)):
+        f.fit(MONDAY + n, lead=lead)
+    for n in range(3):  # the two of them at one desk, in turns
+        for m, lead in enumerate((ONE, TWO)):
+            identify(f, "browser", lead, at(1 + n, 9 + m))
+            visit(f, "browser", at(1 + n, 9 + m, MINUTE), "content_downloaded", asset_id=f"{lead}/{n}")
+    for n in range(3 * RETURNS):
+        identify(f, "browser", ONE, at(5, 9, n * MINUTE))
+        if not n % 20:
+            visit(f, "browser", at(5, 9, n * MINUTE + 1), "content_downloaded", asset_id=f"{ONE}/{n + 100}")
+    row = f.row("l:lead-1")
+    kept = [e for e in items(row.ledger, row.data) if e[1] >> 8 & 255 == KIND["identified"]]
+    assert RETURNS // 2 < len(kept) <= RETURNS + 4
+    assert {e[0] >> 22 for e in kept} > {
+        at(1, 9),
+        at(2, 9),
+        at(3, 9),
+        at(5, 9),
+        at(5, 9, (3 * RETURNS - 1) * MINUTE),
+    }
+    assert downloaded(f, TWO) == [f"{TWO}/{n}" for n in range(3)]
+    assert downloaded(f, ONE) == [f"{ONE}/{n}" for n in (0, 1, 2, *range(100, 100 + 3 * RETURNS, 20))]
+    identify(f, "browser", TWO, at(6, 9))
+    visit(f, "browser", at(6, 10), "content_downloaded", asset_id=f"{TWO}/6")
+    assert downloaded(f, TWO)[-1] == f"{TWO}/6"
+    assert f.total("persons") == 2
+    nothing_on_its_way(f)
 
 
 def test_case_23_a_recycled_email_has_no_effect() -> None:
