@@ -20,7 +20,7 @@ from processors.model import encode
 from processors.subject import effective
 from tests.strategies import END, SEEDS, Sent, at, deals, histories, moments, sent
 from tests.subscriber import Subscriber
-from tests.world import LAW, Funnel, World, cut, decided
+from tests.world import LAW, Funnel, World, decided
 
 LEADS = ("lead-1", "lead-2", "lead-3")
 VISITORS = ("visitor-1", "visitor-2")
@@ -88,10 +88,7 @@ def played(delivery: Sequence[Sent], seed: int, live: bool = False) -> World:
     w = World(now=0, rng=rng)
     run = [*delivery, *rng.sample(list(delivery), len(delivery) // 4)]
     rng.shuffle(run)
-    for batch in cut(run, rng):
-        w.batch([x.event for x in batch], END, live)
-        w.deliver(live, some=True)
-    w.deliver(live)
+    w.arrive(run, END, live)
     w.speak(END)
     w.deliver()
     return w

@@ -15,7 +15,7 @@ from processors.model import EXITS, OPEN, Row, encode
 from processors.purge import nameless
 from tests.judge import KEY, TIMELINE, played, same, well_said
 from tests.strategies import END, SEEDS, Sent, deals, histories, moments, sent
-from tests.world import LAWS, World, cut, handoffs
+from tests.world import LAWS, World, handoffs
 
 LEADS = ("lead-1", "lead-2")
 _LAGS = st.sampled_from([0, 0, 1500, 5 * 3_600_000, 3 * 86_400_000])
@@ -131,10 +131,7 @@ def test_deals_of_erased_leads_end_the_same_and_credit_is_what_was_booked(
         w = World(LAWS, now=0, rng=rng)
         delivery = [*history, *traded, *asked]
         rng.shuffle(delivery)
-        for batch in cut(delivery, rng):
-            w.batch([x.event for x in batch], END, live=False)
-            w.deliver(live=False, some=True)
-        w.deliver(live=False)
+        w.arrive(delivery, END)
         w.speak(END)
         _sound(w)
         for x in rng.sample(asked, 1):  # the deals go on
@@ -160,10 +157,7 @@ def test_erasure_among_aliases_keeps_totals_and_leaves_nothing(
     delivery = [*history, *asked, merge]
     rng.shuffle(delivery)
     for live in (False, True):
-        for batch in cut(delivery, rng):
-            w.batch([x.event for x in batch], END, live)
-            w.deliver(live, some=True)
-        w.deliver(live)
+        w.arrive(delivery, END, live)
         w.speak(END)
         w.deliver()
     assert w.totals == w.summed()

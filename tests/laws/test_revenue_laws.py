@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from processors import attribution
 from processors.model import encode
 from tests.strategies import END, SEEDS, Sent, deals, histories, moments, sent
-from tests.world import LAWS, World, cut
+from tests.world import LAWS, World
 
 LEADS = ("lead-1", "lead-2")
 
@@ -46,10 +46,7 @@ def test_credit_is_what_was_booked_in_any_order(history: list[Sent], traded: lis
         w = World(now=0, rng=rng)
         delivery = [*history, *traded]
         rng.shuffle(delivery)
-        for batch in cut(delivery, rng):
-            w.batch([x.event for x in batch], END, live=False)
-            w.deliver(live=False, some=True)
-        w.deliver(live=False)
+        w.arrive(delivery, END)
         w.speak(END)
         assert w.totals == w.summed()
         booked = 0

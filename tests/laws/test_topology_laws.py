@@ -33,10 +33,7 @@ def test_deals_and_their_leads_end_the_same_in_any_order(
         w = World(now=0, rng=rng)
         delivery = [*history, *traded]
         rng.shuffle(delivery)
-        for batch in cut(delivery, rng):
-            w.batch([x.event for x in batch], END, live=False)
-            w.deliver(live=False, some=True)
-        w.deliver(live=False)
+        w.arrive(delivery, END)
         w.speak(END)
         assert w.totals == w.summed()
         for key in w.stored:
@@ -87,10 +84,7 @@ def test_merged_and_unmerged_is_as_if_never_merged(
         ]
         rng.shuffle(delivery)
         w = World(now=0, rng=rng)
-        for batch in cut(delivery, rng):
-            w.batch([x.event for x in batch], END, live=False)
-            w.deliver(live=False, some=True)
-        w.deliver(live=False)
+        w.arrive(delivery, END)
         w.speak(END)
         w.deliver()
         assert w.totals == w.summed()

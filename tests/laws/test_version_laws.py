@@ -60,6 +60,13 @@ def test_replay_sweeps_as_the_live_worker_did(history: list[Sent], seed: int) ->
     assert ends[0] == ends[1]
 
 
+def follow(w: World, batch: Sequence[Sent]) -> None:
+    """Live, and on time."""
+    now = max(w.now, *(x.recorded_at for x in batch))
+    w.tick(now)
+    w.batch([x.event for x in batch], now)
+
+
 def reviewed(w: World, definitions: tuple[Compiled, ...]) -> None:
     """The worker hears of definitions, and looks at every row, as the topology does in slices."""
     w.definitions = definitions
@@ -89,9 +96,7 @@ def test_when_a_worker_hears_of_a_definition_makes_no_difference(
         if fed <= after < fed + len(batch):
             reviewed(w, SWEEPING)
         fed += len(batch)
-        now = max(w.now, *(x.recorded_at for x in batch))
-        w.tick(now)
-        w.batch([x.event for x in batch], now)
+        follow(w, batch)
     reviewed(w, SWEEPING)
     w.tick(END)
     w.speak(END)
@@ -123,9 +128,7 @@ def test_a_definition_taken_back_before_it_held_leaves_no_trace(history: list[Se
     history.sort(key=lambda x: (x.recorded_at, x.offset))
     w = World((SWEEPING[0], other), now=0)
     for batch in cut(history, random.Random(seed)):
-        now = max(w.now, *(x.recorded_at for x in batch))
-        w.tick(now)
-        w.batch([x.event for x in batch], now)
+        follow(w, batch)
     reviewed(w, SWEEPING)
     w.tick(END)
     w.speak(END)

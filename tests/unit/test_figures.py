@@ -25,7 +25,7 @@ from streams.state_reader import figures_of_rows, loaded
 from streams.topology import LeadTopology
 from streams.work import Record
 from tests.strategies import default_definition
-from tests.world import Funnel
+from tests.world import Funnel, figure
 
 #: A Monday, 09:00 UTC: the default calendar opens.
 MONDAY = day_number(2026, 1, 5) * DAY + 9 * HOUR
@@ -35,17 +35,6 @@ Values = dict[tuple[str, ...], Any]
 
 def funnel(now: int = MONDAY) -> Funnel:
     return Funnel(now=now)
-
-
-def figure(f: Funnel, name: str, *by: str, at: int | None = None, period: str = "") -> Values:
-    """Values by labels; a single one under ()."""
-    at = f.now if at is None else at
-    totals = figures_of_rows(loaded(f.driver.all_rows()), f.topology, at)
-    found = report(
-        totals, f.topology.definitions[-1], at, by=by, only=[name],
-        period=Period.parse(period) if period else None,
-    )  # fmt: skip
-    return {tuple(v.labels.values()): v.value for v in found}
 
 
 def lead(f: Funnel, name: str, t: int, source: str | None = "web", **extra: Any) -> None:

@@ -8,12 +8,9 @@ from typing import Any
 import pytest
 
 from processors.days import DAY, day_number, iso
-from processors.period import Period
-from processors.report import report
 from processors.surveys import net_promoter
-from streams.state_reader import figures_of_rows, loaded
 from tests.strategies import sent
-from tests.world import Funnel
+from tests.world import Funnel, figure
 
 JANUARY = day_number(2026, 1, 1) * DAY
 Values = dict[tuple[str, ...], Any]
@@ -51,13 +48,7 @@ class Accounts:
         )  # fmt: skip
 
     def figure(self, name: str, *by: str, period: str = "") -> Values:
-        at = self.f.now
-        totals = figures_of_rows(loaded(self.f.driver.all_rows()), self.f.topology, at)
-        found = report(
-            totals, self.f.topology.definitions[-1], at, by=by, only=[name],
-            period=Period.parse(period) if period else None,
-        )  # fmt: skip
-        return {tuple(v.labels.values()): v.value for v in found}
+        return figure(self.f, name, *by, period=period)
 
 
 def test_customers_are_taken_over_and_onboarded() -> None:

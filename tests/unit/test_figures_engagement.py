@@ -6,24 +6,11 @@ from fractions import Fraction
 from typing import Any
 
 from processors.definition.model import DAY, HOUR, MINUTE
-from processors.period import Period
-from processors.report import report
-from streams.state_reader import figures_of_rows, loaded
 from tests.strategies import T0
-from tests.world import Funnel, variant
+from tests.world import Funnel, figure, variant
 
 Values = dict[tuple[str, ...], Any]
 SITE = "https://example.org/"
-
-
-def figure(f: Funnel, name: str, *by: str, period: str = "", at: int | None = None) -> Values:
-    at = f.now if at is None else at
-    totals = figures_of_rows(loaded(f.driver.all_rows()), f.topology, at)
-    found = report(
-        totals, f.topology.definitions[-1], at, by=by, only=[name],
-        period=Period.parse(period) if period else None,
-    )  # fmt: skip
-    return {tuple(v.labels.values()): v.value for v in found}
 
 
 def some(values: Values) -> Values:

@@ -6,8 +6,8 @@ from fractions import Fraction
 
 from processors.days import DAY, day_number
 from processors.definition.model import HOUR, MINUTE
-from tests.unit.test_figures import MONDAY, close, figure, funnel, lead, raise_hand
-from tests.world import Funnel
+from tests.unit.test_figures import MONDAY, close, funnel, lead, raise_hand
+from tests.world import Funnel, figure
 
 SITE = "https://example.org/?utm_campaign="
 

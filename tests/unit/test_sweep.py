@@ -24,11 +24,16 @@ def lenient(version: int = 2, *more: tuple[str, str]) -> str:
     return text
 
 
-def publish(f: Funnel, t: int, text: str = "", version: int = 2, sweep: bool = True) -> None:
+def hear(f: Funnel, t: int, text: str = "", version: int = 2, sweep: bool = True) -> None:
+    """The worker learns of a version, and has looked at no row yet."""
     f.learn(
         "definition_published", t, name="default", version=version, toml=text or lenient(version),
         effective_at=t, sweep=sweep,
     )  # fmt: skip
+
+
+def publish(f: Funnel, t: int, text: str = "", version: int = 2, sweep: bool = True) -> None:
+    hear(f, t, text, version, sweep)
     f.driver.run()
 
 
@@ -170,15 +175,7 @@ def test_two_sweeps_one_after_the_other() -> None:
 def test_a_worker_that_starts_later_knows_of_the_sweep() -> None:
     f = Funnel()
     warm(f, "lead-1")
-    f.learn(
-        "definition_published",
-        TUESDAY,
-        name="default",
-        version=2,
-        toml=lenient(),
-        effective_at=TUESDAY,
-        sweep=True,
-    )
+    hear(f, TUESDAY)
     f.restart()
     f.until(swept_at(f, "lead-1"))
     assert [x["trigger_at"] for x in f.out("handoffs", kind="made")] == [swept_at(f, "lead-1")]
@@ -190,15 +187,7 @@ def test_rows_are_reviewed_in_slices_and_the_figures_never_show_a_half(limit: in
     for n in range(10):
         warm(f, f"lead-{n}")
     before = f.topology.totals()
-    f.learn(
-        "definition_published",
-        TUESDAY,
-        name="default",
-        version=2,
-        toml=lenient(),
-        effective_at=TUESDAY,
-        sweep=True,
-    )
+    hear(f, TUESDAY)
     f.driver.now_ms = TUESDAY
     slices = 0
     while (
