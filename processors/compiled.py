@@ -5,7 +5,7 @@ Nothing here decides anything; `scoring` and `lifecycle` do.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from decimal import Decimal, localcontext
 from functools import lru_cache
 from typing import Any
@@ -71,6 +71,7 @@ class Compiled(Struct, frozen=True):
     sql: int
     opportunity: int
     won: int
+    channel: Callable[[dict[str, str]], str]  # what the first rule of channels that holds names, "" for none
     mark: int = 0  # of name, version and instant: what a row remembers of it
 
     def day(self, ms: int) -> int:
@@ -132,6 +133,22 @@ def remembered(condition: Condition) -> Condition:
     return Condition(text=condition.text, test=answer, fields=fields)
 
 
+def _channel(d: Definition) -> Callable[[dict[str, str]], str]:
+    """Channels by what was told, remembered: there are few links and many clicks."""
+    known: dict[tuple[tuple[str, str], ...], str] = {}
+
+    def channel(values: dict[str, str]) -> str:
+        key = tuple(values.items())
+        found = known.get(key)
+        if found is None:
+            if len(known) >= _REMEMBERED:
+                known.clear()
+            found = known[key] = next((r.name for r in d.channels if r.when.test(values)), "")
+        return found
+
+    return channel
+
+
 def _fast(d: Definition) -> Definition:
     return replace(
         d,
@@ -170,6 +187,7 @@ def compile_definition(d: Definition) -> Compiled:
         stages=tuple(s.rank for s in stages),
         names={s.rank: s.name for s in stages},
         codes=codes,
+        channel=_channel(d),
         **{role: roles[role] for role in ROLES},
         mark=crc32(f"{d.name}@{d.version}@{d.effective_at}".encode()),
     )

@@ -125,7 +125,4 @@ def _told(kind: int, data: Any) -> dict[str, str]:
 
 def named(values: dict[str, str], d: Compiled) -> str:
     """The channel that the first rule which holds names; "" for none."""
-    for rule in d.source.channels:
-        if rule.when.test(values):
-            return rule.name
-    return ""
+    return d.channel(values)

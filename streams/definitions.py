@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from importlib.resources import files
 from pathlib import Path
 
@@ -17,8 +18,9 @@ def default_text() -> str:
     return (files("processors.definition") / "default.toml").read_text("utf-8")
 
 
+@cache
 def default_definition() -> Definition:
-    """The packaged default, which also stands in for what another definition leaves out."""
+    """The packaged default, read once, which also stands in for what another definition leaves out."""
     return loader.load(default_text(), origin="default.toml")
 
 

@@ -7,6 +7,7 @@ fold sees it, so that properties of the fold and of the whole topology draw from
 from __future__ import annotations
 
 import json
+from functools import cache
 from typing import Any, NamedTuple
 
 from hypothesis import strategies as st
@@ -96,6 +97,7 @@ time_zone = "Europe/Berlin"
 """
 
 
+@cache
 def default_definition() -> Definition:
     """The packaged one, in force from the beginning."""
     return replace(load(default_text(), origin="default.toml"), effective_at=0)
@@ -254,6 +256,7 @@ _ANSWERS: list[tuple[str, dict[str, Any]]] = [
 _NAMED = frozenset(("touched", "accepted", "rejected", "assigned", "sla_paused", "sla_resumed", "recycled"))
 
 
+@cache
 @st.composite
 def _answers(draw: st.DrawFn, lead: str) -> tuple[str, dict[str, Any], dict[str, Any]]:
     if draw(st.integers(0, 6)) == 0:
@@ -274,6 +277,7 @@ def _answers(draw: st.DrawFn, lead: str) -> tuple[str, dict[str, Any], dict[str,
     return type_, payload, {"actor": {"type": "human", "id": actor}} if actor else {}
 
 
+@cache
 @st.composite
 def _lead_facts(draw: st.DrawFn, lead: str) -> tuple[str, dict[str, Any], dict[str, Any]]:
     what = draw(st.integers(0, 9))
@@ -288,6 +292,7 @@ def _lead_facts(draw: st.DrawFn, lead: str) -> tuple[str, dict[str, Any], dict[s
     return draw(_answers(lead))
 
 
+@cache
 def moments(days: int = DAYS) -> st.SearchStrategy[int]:
     """Coarse ones too, so that ties are likely; and some at the edges of office hours."""
     coarse = st.integers(0, days * 4).map(lambda n: T0 + n * 6 * HOUR)
