@@ -13,6 +13,9 @@ export REQUIRE_ALL
 
 # The environment is set up again when what it is made of has changed: contents, not times.
 STAMP := $(VENV)/.ready-$(shell cat requirements/dev.txt pyproject.toml | cksum | tr ' ' '-')
+# Tests on all cores, in the order of the folders: those on Kafka (one process runs them all) and the laws, which take
+# long one by one, before the quick ones (docs/decisions/0015-tests-on-all-cores.md).
+SPREAD := -n logical --no-loadscope-reorder
 # Commands of Debian packages that tests use, and the packages.
 TOOLS := kcat prometheus promtool
 DEBIAN := kcat prometheus
@@ -54,7 +57,7 @@ demo: kafka ## broker, two workers, simulated traffic and a live view; Ctrl-C en
 	@$(BIN)/leadstream demo $(ARGS)
 
 test: kafka ## all tests but the slow ones, on a real Kafka
-	HYPOTHESIS_PROFILE=$${HYPOTHESIS_PROFILE:-ci} $(BIN)/python -m pytest -m 'not slow' $(ARGS)
+	HYPOTHESIS_PROFILE=$${HYPOTHESIS_PROFILE:-ci} $(BIN)/python -m pytest -m 'not slow' $(SPREAD) $(ARGS)
 
 lint: setup ## formatting, lint, types and the direction of imports
 	$(BIN)/ruff check .

@@ -8,6 +8,7 @@ import shutil
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from confluent_kafka import KafkaException
@@ -17,7 +18,8 @@ from hypothesis import HealthCheck, Phase, settings
 from streams.local_kafka import LocalKafka
 from tests.eventually import eventually
 
-PROJECT = Path(__file__).resolve().parents[1]
+TESTS = Path(__file__).resolve().parent
+PROJECT = TESTS.parent
 
 # Debian package of each command that a test may need.
 PACKAGES = {"kcat": "kcat", "promtool": "prometheus", "prometheus": "prometheus", "chromium": "chromium"}
@@ -34,8 +36,10 @@ settings.register_profile(
 )
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE") or "default")
 
-# Taken out of the environment: the workers that tests start know it for no setting and would refuse it.
-_data = os.environ.pop("LEADSTREAM_DATA", "")
+# Renamed in the environment: the workers that tests start know it for no setting and would refuse it, and the processes
+# that run tests (`make test` has one per core) find it there.
+_data = os.environ.pop("LEADSTREAM_DATA", "") or os.environ.get("TESTS_DATA", "")
+os.environ["TESTS_DATA"] = _data
 
 _numbers = itertools.count(1)
 
@@ -47,6 +51,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default=os.environ.get("REQUIRE_ALL") == "1",
         help="a missing Debian tool fails the test that needs it (also: REQUIRE_ALL=1)",
     )
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """What stays together where tests are spread over processes (``make test``: one per core)."""
+    from tests.spread import Spread
+
+    return Spread(config, log)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
