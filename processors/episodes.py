@@ -29,15 +29,17 @@ def said_before(t: int, used: set[tuple[str, int]], scope: Scope) -> Minted | No
     """The said handoff that one decided at ``t`` continues: rather one that was open at ``t`` than one that began
     later, rather one that was answered, then the same trigger, then the earliest."""
     best: Minted | None = None
-    first: tuple[bool, int, bool, bool, bool, int, int] | None = None
+    first: tuple[bool, bool, int, bool, bool, bool, int, int] | None = None
     merged = any(m.of != scope.subject for m in scope.minted)
+    settled = merged and not scope.claims
     for m in scope.minted:
         name = (m.of, m.ordinal)
         if m.end < t or name in used or (*name, t) in scope.banned:
             continue
         # Of two leads' calls that are one now, the one to be answered first stays (case 15).
         first_due = (not m.pinned, m.due or NEVER) if merged else (False, 0)
-        order = (*first_due, m.trigger > t, not m.pinned, m.trigger != t, m.trigger, m.ordinal)
+        again = settled and m.trigger != t
+        order = (again, *first_due, m.trigger > t, not m.pinned, m.trigger != t, m.trigger, m.ordinal)
         if first is None or order < first:
             best, first = m, order
     return best

@@ -190,7 +190,8 @@ def copy_for(me: str, row: Row, links: Sequence[Link]) -> Member:
         members[f"{me}@{link.since}"] = Member(0, False, link.edge, blob, data, known=link.known)
     blob, data = parts[0]
     return Member(
-        0, True, first.edge, blob, data, members, row.minted, row.epoch, first.level, first.known, row.spoken
+        0, True, first.edge, blob, data, members, row.minted, row.epoch, first.level, first.known, row.spoken,
+        spoke=parted(row),
     )  # fmt: skip
 
 
@@ -221,10 +222,11 @@ def copies(me: str, row: Row, found: Place, now: int) -> dict[str, Member]:
     wanted = asks(me, row, now)
     edges = {link.target: link.edge for link in found.refused}
     out = {}
+    late = parted(row)
     for name in wanted.keys() | edges.keys():
         blob, data = ledger.pack(wanted.get(name, ()))
         out[name] = Member(
-            0, False, edges.get(name, (0, 0)), blob, data, epoch=row.spoke.get(name, 0), asks=True
+            0, False, edges.get(name, (0, 0)), blob, data, epoch=row.spoke.get(name, 0), asks=True, spoke=late
         )
     for target in dict.fromkeys(link.target for link in found.links):
         out[target] = copy_for(me, row, [link for link in found.links if link.target == target])
@@ -235,6 +237,20 @@ def known_epoch(row: Row) -> int:
     """The greatest epoch in which this row or the one it belongs to may have spoken."""
     above = row.members.get(row.target)
     return max(row.epoch, above.epoch if above is not None else 0)
+
+
+def parted(row: Row) -> dict[str, int]:
+    """In which epoch this row may have spoken last for those who are no aliases of it any more. These numbers stand
+    still, so who outdoes them does so once."""
+    below = {name for name, _ in aliases(row.members)} if row.spoke else ()
+    return {name: epoch for name, epoch in sorted(row.spoke.items()) if name not in below}
+
+
+def parted_below(members: dict[str, Member]) -> Iterator[tuple[str, int]]:
+    """The same of all that sent something, and of their aliases."""
+    for m in members.values():
+        yield from m.spoke.items()
+        yield from parted_below(m.members)
 
 
 def refusals(me: str, row: Row, found: Place) -> tuple[Refusal, ...]:
@@ -265,8 +281,8 @@ def claims(row: Row) -> tuple[Minted, ...]:
 
 
 def inherited(row: Row) -> dict[Name, tuple[Journey, Handoff]]:
-    """The handoffs as aliases last said them, of which this row has said nothing yet."""
-    own = {(m.of, m.ordinal) for m in row.minted}
+    """The handoffs as aliases last said them, of which this row has said nothing yet, or others later."""
+    own = {(m.of, m.ordinal) for m in row.minted} if not row.again else set()
     out: dict[Name, tuple[Journey, Handoff]] = {}
     for _, m in aliases(row.members):
         for x in m.minted:
@@ -274,6 +290,18 @@ def inherited(row: Row) -> dict[Name, tuple[Journey, Handoff]]:
         for j in decode_spoken(m.spoken)[0] if m.spoken else ():
             out |= {(h.of, h.ordinal): (j, h) for h in j.handoffs if (h.of, h.ordinal) not in own}
     return out
+
+
+def left_standing(me: str, row: Row) -> Iterator[tuple[Name, tuple[Journey, Handoff], int]]:
+    """What aliases last said of handoffs whose lead had gone elsewhere before this row could say anything of it, and
+    in which epoch. They speak no more, so it is this row's to take back, as if they did: in that epoch."""
+    mine = {me, *(name for name, _ in aliases(row.members))}
+    for _, m in aliases(row.members):
+        for j in decode_spoken(m.spoken)[0] if m.spoken else ():
+            for h in j.handoffs:
+                epoch = m.spoke.get(h.of, m.epoch)
+                if h.of not in mine and (row.waiting or row.spoke.get(h.of, -1) < epoch):
+                    yield (h.of, h.ordinal), (j, h), epoch
 
 
 def gather(members: dict[str, Member], out: list[Item], known: int = 0) -> None:

@@ -56,38 +56,50 @@ def settle(row: Row, now: int, scope: Scope) -> tuple[Place, bool]:
     row.target, row.edge = target, found.links[-1].edge if found.links else (0, 0)
     row.crowded = found.crowded
     row.refused = identity.refusals(scope.subject, row, found)
-    if not target:
-        _speak_last(row)
+    _speak_last(scope.subject, row)
     _note_epochs(row)
     return found, bool(target) != bool(was)
 
 
-def _speak_last(row: Row) -> None:
-    """What this row says of an alias's handoffs is later than what the alias said; and what it says of its own is
-    later than what one said who does not have it any more, or never was to."""
+def _speak_last(me: str, row: Row) -> None:
+    """What is said of a lead's handoffs, here or by the row it belongs to, is later than what all said who do not have it
+    any more; and what this row says of an alias's later than what the alias said."""
     # an alias that has just moved may be below twice: by its old copy and, further down, by a newer one
     below = [(name, m.epoch) for name, m in identity.aliases(row.members) if name[:1] == "l"]
-    if below:
-        late = {name for name, epoch in below if epoch >= max(row.epoch, 1)}
-        row.again = row.again or any(m.of in late for m in row.minted)
-        row.epoch = max(row.epoch, 1 + max(epoch for _, epoch in below))
-    names = {name for name, _ in below}
-    above = max((m.epoch for name, m in row.members.items() if m.asks and name not in names), default=0)
-    if above >= max(row.epoch, 1) and row.minted:
-        row.epoch = 1 + above
-        row.again = True
+    names = {me, *(name for name, _ in below)}
+    late = max((n for name, n in identity.parted_below(row.members) if name in names), default=0)
+    known = max((epoch for _, epoch in below), default=-1)
+    if not row.target:
+        outdone = names if late >= max(row.epoch, 1) else _outdone(row.members, max(row.epoch, 1))
+        row.again = row.again or any(m.of in outdone for m in row.minted)
+        row.epoch = max(row.epoch, 1 + known)
+    if late:
+        row.epoch = max(row.epoch, 1 + late)
+
+
+def _outdone(members: dict[str, Member], epoch: int) -> set[str]:
+    """Aliases that have spoken, or were spoken for, in this epoch or later."""
+    out: set[str] = set()
+    for name, m in members.items():
+        if m.alias and name[:1] == "l" and m.epoch >= epoch:
+            out |= {name, *(x for x, _ in identity.aliases(m.members))}
+        elif m.alias:
+            out |= _outdone(m.members, epoch)
+    return out
 
 
 def _note_epochs(row: Row) -> None:
-    """Remember how late each alias may have been spoken for, here or further up. Of those who are none any more it is
-    not raised further by what this row says of itself: three who were parted would outdo each other for ever."""
+    """Remember how late each alias may have been spoken for, here or further up. The number of one who is none any more
+    stands still, but for what those further up say of it: if it went on with what this row says of itself, three who were
+    parted would outdo each other for ever."""
     if not row.members:
         return
     known = identity.known_epoch(row)
-    names = {name for name, _ in identity.aliases(row.members) if name[:1] == "l"}
-    if row.target:
-        names |= row.spoke.keys()
-    late = {name: known for name in names if row.spoke.get(name, 0) < known}
+    below = {name for name, _ in identity.aliases(row.members) if name[:1] == "l"}
+    found = [(name, known) for name in below]
+    for m in row.members.values():
+        found += [x for x in m.spoke.items() if x[0] in row.spoke and x[0] not in below]
+    late = {name: epoch for name, epoch in sorted(found) if row.spoke.get(name, -1) < epoch}
     if late:
         row.spoke = {**row.spoke, **late}
 

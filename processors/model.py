@@ -278,6 +278,9 @@ class Member(Struct, array_like=True, frozen=True):
     known: int = 0  # recorded_at of what made it an alias
     spoken: bytes = b""  # an alias's journeys as last said
     asks: bool = False
+    spoke: dict[
+        str, int
+    ] = {}  # how late the sender may have spoken for those who are no aliases of it any more
 
 
 #: A merge that would have closed a circle: its key in the total order, the rows of loser and winner.

@@ -56,6 +56,7 @@ _ON_NURTURE = frozenset((NURTURE_OFF, NURTURE_ON, NURTURE_ENDED))
 Calls = dict[tuple[str, int], tuple[Journey, Handoff]]
 #: A revision is a positive 32-bit integer: how often the speaker changed above, the sequence number below.
 _EPOCH_AT, _EPOCHS = 20, 2000
+_LAST = 1 << _EPOCH_AT - 1
 
 
 class Output(NamedTuple):
@@ -179,7 +180,11 @@ def difference(
     :param elsewhere: handoffs of which another row spoke until now: they are said again, or taken back.
     """
     now_said = row.head.journeys
-    heirs = identity.inherited(row) if row.members else {}
+    heirs = {}
+    if row.members:
+        _take_back_for_others(row, out, now, scope)
+        mine = {scope.subject, *(name for name, _ in identity.aliases(row.members))}
+        heirs = {name: call for name, call in identity.inherited(row).items() if name[0] in mine}
     told = {**heirs, **elsewhere} if elsewhere else heirs
     same = 0  # journeys that nobody touched need no second look
     while not told and same < len(said) and same < len(now_said) and said[same] == now_said[same]:
@@ -213,6 +218,19 @@ def difference(
     for name in held:
         del by_name[name]
     _mint(row, by_name, now)
+
+
+def _take_back_for_others(row: Row, out: list[Output], now: int, scope: Scope) -> None:
+    """Words of aliases on handoffs that are neither theirs nor this row's any more."""
+    for name, call, epoch in list(identity.left_standing(scope.subject, row)):
+        for key, content in of_calls({name: call}).items():
+            if not handed_back(row, key, scope):
+                emit(row, key, content, "withdrawn", out, now, scope, {name: call}, {}, epoch=epoch)
+        row.spoke = _at_least(row.spoke, name[0], epoch)
+
+
+def _at_least(spoke: dict[str, int], name: str, epoch: int) -> dict[str, int]:
+    return spoke if spoke.get(name, -1) >= epoch else {**spoke, name: epoch}
 
 
 def _was_held(row: Row, h: Handoff) -> bool:
@@ -287,10 +305,19 @@ def emit(
     handoffs: dict[tuple[str, int], tuple[Journey, Handoff]],
     minted: dict[tuple[str, int], Minted],
     cause: str = "",
+    epoch: int | None = None,
 ) -> None:
+    """
+    :param epoch: of an alias for which this is taken back; of this row if it is None.
+    """
     topic, kind = key[0], key[1]
     s = row.head
+    call = call_of(key)
+    if epoch is None and call is not None and call[0] != scope.subject:
+        row.spoke = _at_least(row.spoke, call[0], row.epoch)
     record = heading(row, topic, output_id(scope.subject, key), op, content[0], now, scope)
+    if epoch is not None:  # after all that the alias said in it
+        record["revision"] = (min(epoch, _EPOCHS) << _EPOCH_AT) + _LAST + record["sequence"] % _LAST
     if topic == STAGE_CHANGES:
         _stage_change(record, key, content, row, scope)
     elif topic == HANDOFFS:
@@ -405,6 +432,8 @@ def handoff_record(
         "flags": [name for bit, name in FLAGS.items() if h.flags & bit]
         + ["unsigned definition"] * scope.definitions[h.definition].source.unsigned,
         "context": context.of(row, j, h, now, scope)
-        if kind in ("made", "context_updated", "historical") and not h.flags & FORGOTTEN
+        if kind in ("made", "context_updated", "historical")
+        and record["op"] != "withdrawn"
+        and not h.flags & FORGOTTEN
         else None,
     }

@@ -201,13 +201,23 @@ def process(
     if any(x is not y for x, y in zip(before, after_, strict=True)) and before != after_:
         out.moved = (before, after_)
     out.engaged = (tallied, dict(row.tally.counts)) if tallied != row.tally.counts else None
+    spoke = row.spoke
     _speak(row, before, out, now, scope, live)
-    if place is not None:
-        for to, version, member in links.send(row, now, scope, place):
-            out.told.append(Told(to, scope.subject, version, member))
-        figured = seen(row, head, scope)
-        out.moved = (before, figured) if figured != before else None
+    if place is not None or row.spoke is not spoke:
+        _pass_on(row, place, before, out, now, scope)
     return out
+
+
+def _pass_on(
+    row: Row, place: identity.Place | None, before: Seen, out: Result, now: int, scope: Scope
+) -> None:
+    """Tell others what is new for them; the last word on one who is no alias any more is."""
+    if place is None:
+        place, _ = links.settle(row, now, scope)
+    for to, version, member in links.send(row, now, scope, place):
+        out.told.append(Told(to, scope.subject, version, member))
+    figured = seen(row, row.head, scope)
+    out.moved = (before, figured) if figured != before else None
 
 
 def _earlier(one: _Key | None, other: _Key | None) -> _Key | None:

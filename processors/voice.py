@@ -10,7 +10,7 @@ A merge that would close a circle is refused, and both leads are told.
 from __future__ import annotations
 
 from processors import identity
-from processors.model import Handoff, Journey, Minted, Refusal, Row, decode_spoken
+from processors.model import Handoff, Journey, Minted, Refusal, Route, Row, decode_spoken
 from processors.say import (
     HANDOFFS,
     NURTURE,
@@ -55,9 +55,12 @@ def turn(
             _closing(row, row.target, "new", kept, out, now, scope)
         else:
             difference(row, (), out, now, scope, _calls(kept))
+            _lapsed(row, kept, out, now, scope)
         row.closed, row.spoken = row.target, spoken if row.target else b""
     elif not row.closed:
         difference(row, said, out, now, scope, _calls(said) if row.again else None)
+        if row.again:
+            _lapsed(row, said, out, now, scope)
         row.spoken = b""
     row.again = row.again and bool(row.target)
     _refusals(row, out, now, scope)
@@ -65,6 +68,16 @@ def turn(
 
 def _calls(journeys: tuple[Journey, ...]) -> Calls:
     return {(h.of, h.ordinal): (j, h) for j in journeys for h in j.handoffs}
+
+
+def _lapsed(row: Row, said: tuple[Journey, ...], out: list[Output], now: int, scope: Scope) -> None:
+    """Calls that were taken back before: another row may have made them again while it spoke for this one."""
+    calls = {**_calls((*said, *row.head.journeys)), **(identity.inherited(row) if row.members else {})}
+    for m in row.minted:
+        name = (m.of, m.ordinal)
+        if name not in calls:
+            key = (HANDOFFS, "made", *name)
+            emit(row, key, (m.trigger,), "withdrawn", out, now, scope, {name: _from_minted(m)}, {})
 
 
 def _take_back(row: Row, said: tuple[Journey, ...], out: list[Output], now: int, scope: Scope) -> None:
@@ -86,6 +99,8 @@ def _closing(
         return
     lead, other, at = scope.subject[2:], target[2:], row.edge[0] >> 22 or now
     calls = [(j, h) for j in kept for h in j.handoffs] or [_from_minted(m) for m in row.minted]
+    if op == "withdrawn" and not calls:  # those that it named have gone with their leads
+        calls = [_from_minted(Minted(scope.subject, 0, at, at, at, (Route(at, "", "", ""),)))]
     for topic in sorted({STAGE_CHANGES, *row.sequences}):
         named = f"{lead}/merged_into/{other}/{_TOPICS.get(topic, topic)}"
         if topic in (HANDOFFS, SLA) and not calls:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from msgspec.structs import replace
+
 from processors import columns, links, say
 from processors.fold import reference
-from processors.model import Member, Row, State, load
+from processors.model import Member, Row, Share, State, load
 from processors.report import report
 from processors.subject import base_of, effective
 from streams.cli.figures import plain_values
@@ -79,6 +81,10 @@ def folded(pipeline: Pipeline) -> Oracle:
 def compare_rows(found: Mapping[str, Row], oracle: Oracle) -> int:
     """Facts are the same bit by bit, and what follows from them is, too. The number of leads whose handoffs were said
     at another moment than the oracle said them, and so run on clocks of their own: they follow from facts and said.
+
+    An answer pins the handoff that was said by then (DOMAIN 4), though facts of another partition take its ground
+    away; where it had been there, what sales said next ends a journey that the oracle's lead is still in. So these
+    rows may count their journeys otherwise, and a deal stands in one of another number.
     """
     assert found.keys() == oracle.rows.keys()
     other_clocks = 0
@@ -97,7 +103,7 @@ def compare_rows(found: Mapping[str, Row], oracle: Oracle) -> int:
             other_clocks += 1
             assert key[0] in "la"
             assert row.head.acc == wanted.head.acc, key
-            assert row.head.shares == wanted.head.shares, key
+            assert _deals(row.head) == _deals(wanted.head), key
         if key[0] in "la":
             assert row.head == from_scratch(key, row, oracle), key
     return other_clocks
@@ -116,6 +122,11 @@ def differing(row: Row, wanted: Row) -> dict[str, tuple[Any, Any]]:
     for name in row.members.keys() | wanted.members.keys():
         pairs[f"members.{name}"] = _facts_of(row.members.get(name)), _facts_of(wanted.members.get(name))
     return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
+
+
+def _deals(s: State) -> dict[str, Share]:
+    """Deals, whichever journey they belong to and however far that had come."""
+    return {name: replace(share, journey=0, call=None) for name, share in s.shares.items()}
 
 
 def _facts_of(member: Member | None) -> object:

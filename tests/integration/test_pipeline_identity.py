@@ -53,7 +53,6 @@ def read(r: Sent) -> Envelope | None:
         return None
 
 
-@pytest.mark.slow  # in the nightly run until it is known why one run in some differs in what was said when
 def test_merges_across_partitions_while_a_worker_joins_and_one_is_killed(
     kafka: LocalKafka, prefix: str, tmp_path: Path
 ) -> None:
