@@ -7,7 +7,7 @@ from tests.mutants import Mutant
 _SCORE, _TIME = "tests/unit/test_scoring.py::", "tests/unit/test_cases_score_time.py::"
 _DELIVERY, _STAGE = "tests/unit/test_cases_delivery.py::", "tests/unit/test_cases_stage.py::"
 _HANDOFF, _OPERATION = "tests/unit/test_cases_handoff.py::", "tests/unit/test_cases_operation.py::"
-_PRIORITY = "tests/unit/test_priority.py::"
+_PRIORITY, _BROWSERS = "tests/unit/test_priority.py::", "tests/unit/test_cases_browsers.py::"
 _SCORES = "tests/laws/test_score_laws.py::"
 _IDENTITY, _WHO = "tests/unit/test_cases_identity.py::", "tests/laws/test_identity_laws.py::"
 _WHOLE = "tests/laws/test_whole_machine.py"
@@ -409,6 +409,52 @@ MUTANTS = (
         "        if torn <= same:\n",
         "        if True:\n",
         (_FOLD + "test_an_episode_that_was_said_keeps_its_id",),
+    ),
+    # Small facts
+    Mutant(
+        "a person who comes back taken for a repetition",
+        "processors/events.py",
+        "        return (e.type, *who, str(e.occurred_at // _MINUTE))\n",
+        "        return (e.type, *who)\n",
+        (_BROWSERS + "test_case_22_the_first_one_comes_back_to_the_browser",),
+    ),
+    Mutant(
+        "one time of a browser for each person",
+        "processors/identity.py",
+        '        members[f"{me}@{link.since}"] = Member(0, False, link.edge, blob, data, known=link.known)\n',
+        "        pass\n",
+        (_BROWSERS + "test_case_22_the_first_one_comes_back_to_the_browser",),
+    ),
+    Mutant(
+        "a beginning that is thinned away",
+        "processors/identity.py",
+        "if _key(e) not in begin)",
+        "if _key(e) != m.edge)",
+        (_BROWSERS + "test_case_22_who_is_told_of_at_every_visit_has_no_row_without_end",),
+    ),
+    Mutant(
+        "anonymous for no time at all, and yet counted as real",
+        "processors/lifecycle.py",
+        "        put(s, replace(j, entries=(first | IMPLIED, *rest)))\n",
+        "        pass\n",
+        (
+            _STAGE + "test_case_25_won_before_any_lead_event_implies_the_whole_journey",
+            _STAGE + "test_case_27_who_is_known_from_the_first_fact_on_was_never_anonymous",
+        ),
+    ),
+    Mutant(
+        "sales that works with what was known at the call",
+        "processors/fold.py",
+        "        if told is not None and told != (s.attributes, s.consent, s.shares):\n",
+        "        if False:\n",
+        (_HANDOFF + "test_what_becomes_known_after_the_call_updates_the_context",),
+    ),
+    Mutant(
+        "a timer that failed is forgotten",
+        "streams/partition.py",
+        "        self.schedule(key, again)\n",
+        "        self.due.pop(key, None)\n",
+        (_OPERATION + "test_case_51_a_timer_that_fails_stops_neither_the_worker_nor_for_ever_the_row",),
     ),
     # Bounds
     Mutant(
