@@ -32,6 +32,7 @@ from processors.compiled import Compiled
 from processors.market import Market
 from processors.model import DEAL_STATUS, EXITS
 from processors.reference import Reference
+from processors.restate import CAUSES
 from processors.totals import Sel, Totals
 from schemas.registry import OUTPUT, packaged
 from schemas.vocabulary import CUSTOMER, DEAL, ENGAGEMENT, LEAD, OF_FAMILY
@@ -124,6 +125,7 @@ class FunnelMetrics(Collector):
             "leadstream_definition_info", "The newest definition known: name and version.", ("name", "version"),
             {(d.source.name, str(d.source.version)): 1},
         )  # fmt: skip
+        yield from _win_model(self._topology.reference, self._topology.now_ms)
         yield from _work(self._topology.counts)
         whole: Contribution = {}
         for totals in self._topology.totals_by_partition().values():
@@ -352,12 +354,33 @@ def _by_team(t: Totals, team: Bounded, known: Sequence[str]) -> Iterator[Metric]
     )  # fmt: skip
 
 
+def _win_model(reference: Reference, now_ms: int) -> Iterator[Metric]:
+    """Nothing where none has been published yet."""
+    found = reference.win_model_at(now_ms)
+    yield gauge(
+        "leadstream_win_model_leads",
+        "Leads of closed deals that the win model in force was made of; the same on every worker: take the max.",
+        ("status",),
+        {("won",): found.model.won, ("lost",): found.model.lost} if found is not None else {},
+    )
+    yield gauge(
+        "leadstream_win_model_timestamp_seconds",
+        "The instant that the win model in force was counted as of; it is published daily.", (),
+        {(): found.as_of / 1000} if found is not None else {},
+    )  # fmt: skip
+
+
 # Work done -----------------------------------------------------------------------------------------------------------
 
 #: First part of a key of ``counts`` (its other parts are the labels), metric, text, labels.
 _COUNTERS: tuple[tuple[str, str, str, tuple[str, ...]], ...] = (
     ("events", "events", "Events taken in, by type.", ("type",)),
-    ("outputs", "outputs", "Messages published, by record and kind.", ("record", "kind")),
+    (
+        "outputs",
+        "outputs",
+        "Messages published, by record and kind; of restatements by what their cause begins with.",
+        ("record", "kind"),
+    ),
     ("dead_letters", "dead_letters", "Records that could not be processed, by reason.", ("code",)),
     ("fold_errors", "fold_errors", "Subjects whose fold failed: a defect, look at the log.", ()),
     ("outcomes", "fold_outcomes", "What became of facts: duplicate, conflict, held, refolded.", ("what",)),
@@ -410,5 +433,7 @@ def _outputs() -> list[tuple[str, ...]]:
         kinds = next(
             (f["type"]["symbols"] for f in schema.resolved["fields"] if f["name"] == "kind"), ["unknown"]
         )
+        if name == "restatement":
+            kinds = CAUSES
         found += [(name, kind) for kind in kinds if kind != "unknown"]
     return found

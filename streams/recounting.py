@@ -65,7 +65,7 @@ class Recount:
         self.marks = marks(definitions)
         fresh = [d.source.published_at for d in definitions if d.mark not in said]
         #: What was final when the first of the new ones was published is compared: what closes later is first read by them.
-        self.at = min((at for at in fresh if at), default=now_ms)
+        self.at = min((now_ms, *(at for at in fresh if at)))
         self.todo = dict.fromkeys(keys)
         self.sums: dict[Number, list[int]] = {}
         self._after = Closing(self.at, definitions)

@@ -173,9 +173,10 @@ class LeadTopology:
             return None  # timers wait for the end of the past: most of them would be outrun by its next event
         if self.restates and (part.journal.row is None or self.unchecked(partition)):
             return 0
-        recount = self.recount(part)
-        if recount is not None:
-            return -1 - len(recount.todo)
+        if self.restates and part.recounted != self._naming:
+            return 0  # it has to be looked at, and a pass may have to begin
+        if part.recount is not None:
+            return -1 - len(part.recount.todo)
         return 0 if part.waiting else part.next_due()
 
     def unchecked(self, partition: int) -> bool:

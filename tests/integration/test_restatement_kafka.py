@@ -66,4 +66,54 @@ def test_case_09_a_late_fact_is_restated_once_although_workers_are_killed(
         table = pipeline.cli("restatements", "--period", "2026-03", "--figure", "leads", "-n", "3")
         assert "series marketing, source event" in table
         assert pipeline.cli("restatements", "--since", iso(NOW), "--json").strip() == "[]"
-        assert pipeline.cli("restatements", "--figure", "speed", code=2) == ""
+        assert pipeline.cli("restatements", "--figure", "happiness", code=2) == ""
+
+
+def looked(n: int) -> dict[str, Any]:
+    return {
+        "type": "page_viewed",
+        "occurred_at": at(4),
+        "source_system": "web",
+        "source_event_id": f"p-{n}",
+        "subject": {"lead_id": f"lead-{n}"},
+        "payload": {"url": "https://example.com/", "utm": {"source": "news", "medium": "letter"}},
+    }
+
+
+def test_a_definition_with_other_channels_is_restated_once_although_workers_are_killed(
+    kafka: LocalKafka, prefix: str, tmp_path: Path
+) -> None:
+    """Promise: what reports printed of a closed month, plus what is restated, is what they print under a new definition."""
+    channels = tmp_path / "channels.toml"
+    channels.write_text(
+        'name = "other"\nversion = 1\n[[channels]]\nname = "letters"\nwhen = { utm_medium = "letter" }\n',
+        encoding="utf-8",
+    )
+    clock = f"fixed:{iso(NOW)}"
+    with Pipeline(kafka.bootstrap, prefix, tmp_path, 2, clock=clock, session_timeout_s="5") as pipeline:
+        pipeline.create("CreateTime")
+        pipeline.start("w0")
+        pipeline.wait_ready("w0")
+        pipeline.publish(*(born(n) for n in range(LEADS)), at_ms=NOW)
+        pipeline.publish(*(looked(n) for n in range(LEADS)), at_ms=NOW)
+        pipeline.wait_settled(60)
+        visits = ("--period", "2026-03", "--figure", "visits", "--by", "channel")
+        before = {v["labels"]["channel"]: v["value"] for v in pipeline.figures(*visits)}
+        assert sum(before.values()) == LEADS
+        pipeline.cli("definition", "publish", str(channels), "--unsigned")
+        pipeline.workers.pop("w0").kill()
+        pipeline.start("w1")
+        eventually(  # two numbers in two partitions, however many leads
+            lambda: len(pipeline.outputs("restatements", cause="definition", figure="visits")) == 4,
+            60,
+            "the definition is restated",
+        )
+        pipeline.wait_settled(60)
+        assert pipeline.heard().repeated == 0
+        found = pipeline.outputs("restatements", cause="definition", figure="visits")
+        assert {x["lead_id"] for x in found} == {None}
+        for x in found:
+            channel = x["labels"]["channel"]
+            before[channel] = before.get(channel, 0) + x["new"] - x["old"]
+        after = {v["labels"]["channel"]: v["value"] for v in pipeline.figures(*visits)}
+        assert after == {channel: n for channel, n in before.items() if n} == {"letters": LEADS}

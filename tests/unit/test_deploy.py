@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+import importlib.util
+import json
 import re
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
 import yaml
 
 from streams import settings
+from streams.metrics import exposition
+from tests.money_world import Shop
+from tests.strategies import T0, at
 
 PROJECT = Path(__file__).resolve().parents[2]
 DEPLOY = PROJECT / "deploy"
 BIN = Path(sys.executable).parent
 COMPOSE = DEPLOY / "compose.yaml"
 DOCKERFILE = DEPLOY / "Dockerfile"
+GRAFANA = DEPLOY / "grafana"
+DASHBOARDS = GRAFANA / "dashboards"
 RULES = DEPLOY / "prometheus" / "rules.yml"
 
 
@@ -76,13 +84,128 @@ def test_image_runs_without_root_and_checks_its_health() -> None:
     assert 'ENTRYPOINT ["leadstream"]' in final
 
 
-def test_rules_speak_of_metrics_that_are_exported() -> None:
-    exporters = (PROJECT / "streams").rglob("*.py")
-    exported = " ".join(p.read_text(encoding="utf-8") for p in exporters)
-    expressions = [
-        r["expr"] for g in yaml.safe_load(RULES.read_text(encoding="utf-8"))["groups"] for r in g["rules"]
+@cache
+def shown() -> str:
+    """``/metrics`` of a worker that has seen handoffs, deals, customers, e-mails and spend."""
+    f = Shop(now=T0, partitions=2)
+    f.fit()
+    f.hot()
+    f.say(
+        "touched", at(1, 11), {"channel": "phone", "kind": "call"}, actor={"type": "human", "id": "owner-1"}
+    )
+    f.say("rejected", at(1, 12), {"reason_code": "no_budget"})
+    f.say("objection_raised", at(1, 13), {"category": "price"})
+    f.spend("search", "2026-03-01", "2026-03-31", 3100)
+    f.opened(3, 1000, deal="deal-2", leads=())
+    f.opened(3, 1000)
+    f.won(5, 1000)
+    f.won(5, 700, "USD", deal="deal-3")
+    return exposition(f.topology)
+
+
+def exported() -> dict[str, set[str]]:
+    """Every metric of ``/metrics`` with the labels that it has been seen with."""
+    found: dict[str, set[str]] = {}
+    for line in shown().splitlines():
+        if line.startswith("# TYPE "):
+            found.setdefault(line.split()[2], set())
+        elif sample := re.match(r"(\w+)(?:\{(.*)\})? ", line):
+            found.setdefault(sample[1], set()).update(re.findall(r'(\w+)="', sample[2] or ""))
+    transport = (PROJECT / "streams" / "transport_metrics.py").read_text(encoding="utf-8")
+    for name in re.findall(r'\("(\w+)", "', transport):
+        found[f"leadstream_transport_{name}"] = set()
+    found["leadstream_transport_lag_records"] = {"topic", "partition"}
+    return found
+
+
+def panels() -> list[tuple[str, str]]:
+    """Title and expression of everything that the dashboards show."""
+    found = []
+    for path in sorted(DASHBOARDS.glob("*.json")):
+        for panel in json.loads(path.read_text(encoding="utf-8"))["panels"]:
+            found += [(f"{path.stem}: {panel['title']}", target["expr"]) for target in panel["targets"]]
+    return found
+
+
+def alerts() -> list[tuple[str, str]]:
+    groups = yaml.safe_load(RULES.read_text(encoding="utf-8"))["groups"]
+    return [(rule.get("alert", rule.get("record")), rule["expr"]) for g in groups for rule in g["rules"]]
+
+
+def test_panels_and_rules_speak_of_metrics_and_labels_that_are_exported() -> None:
+    known = exported()
+    asked = [*panels(), *alerts()]
+    assert len(asked) > 60
+    for title, expr in asked:
+        names = set(re.findall(r"\bleadstream_\w+", expr))
+        assert names or "stage:" in expr, title
+        for name in names:
+            assert name in known or name.removesuffix("_total") in known, f"{title}: nobody exports {name}"
+            for matched in re.findall(rf"{name}\{{([^}}]+)\}}", expr):
+                labels = set(re.findall(r"(\w+)\s*[=!]", matched))
+                assert labels <= known[name] or not known[name], f"{title}: {name} has no {labels}"
+        sums = re.search(r"by \(([\w, ]*)\)", expr)
+        labels = {label for label in (sums[1].split(", ") if sums else []) if label}
+        every = set().union(*(known.get(name, set()) for name in names)) | {"le"}
+        assert labels <= every or not all(known.get(name) for name in names), f"{title}: {labels - every}"
+
+
+def test_every_metric_of_money_customers_engagement_and_restatements_is_on_a_panel() -> None:
+    shown = " ".join(expr for _, expr in panels())
+    transport = {name for name in exported() if name.startswith("leadstream_transport")}
+    families = {
+        re.sub("_(bucket|gcount|gsum)$", "", name)
+        for name in exported().keys() - transport
+        if name.startswith("leadstream_")
+    }
+    missing = {name for name in families if name not in shown}
+    assert missing == {
+        "leadstream_stage_entered", "leadstream_stage_left", "leadstream_source_stage_entered",
+        "leadstream_source_mqls", "leadstream_source_handoffs", "leadstream_source_won_leads",
+        "leadstream_source_creation_to_won_day", "leadstream_team_sla_clocks", "leadstream_misrouted_records_total",
+        "leadstream_unknown_type_events_total", "leadstream_unknown_field_events_total",
+        "leadstream_reference_refused_total",
+    }  # fmt: skip
+
+
+def test_dashboards_are_as_they_are_built() -> None:
+    spec = importlib.util.spec_from_file_location("dashboards", GRAFANA / "build.py")
+    assert spec is not None
+    assert spec.loader is not None
+    build = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(build)
+    texts = build.texts()
+    assert set(texts) == set(DASHBOARDS.glob("*.json"))
+    for path, text in texts.items():
+        assert path.read_text(encoding="utf-8") == text, "run python deploy/grafana/build.py"
+        ids = [panel["id"] for panel in json.loads(text)["panels"]]
+        assert len(set(ids)) == len(ids)
+
+
+@pytest.mark.needs("promtool")
+def test_prometheus_understands_what_panels_ask(tmp_path: Path) -> None:
+    rules = [
+        {"record": f"panel:{n}", "expr": expr.replace("$model", "linear")}
+        for n, (_, expr) in enumerate(panels())
     ]
-    for found in sorted({n for e in expressions for n in re.findall(r"\bleadstream_\w+", e)}):
-        name = found.removesuffix("_total")
-        # prometheus_client may be given the name with or without the namespace
-        assert name in exported or name.removeprefix("leadstream_") in exported, f"nobody exports {name}"
+    path = tmp_path / "panels.yml"
+    path.write_text(yaml.safe_dump({"groups": [{"name": "panels", "rules": rules}]}), encoding="utf-8")
+    passes("promtool", "check", "rules", path)
+
+
+def test_every_alert_is_in_the_runbook() -> None:
+    runbook = (PROJECT / "docs" / "runbook.md").read_text(encoding="utf-8")
+    assert [name for name, _ in alerts() if name.startswith("Leadstream") and name not in runbook] == []
+
+
+def test_self_checks_have_alerts() -> None:
+    """DOMAIN 6: of one row, always 0; between rows, 0 whenever the inbox is drained."""
+    of = dict(alerts())
+    assert "leadstream_checks" in of["LeadstreamCheckFailed"]
+    assert "leadstream_check_drift" in of["LeadstreamRowsDisagree"]
+    text = shown()
+    for metric, checks in (
+        ("leadstream_checks", {"stages", "handoffs", "scores"}),
+        ("leadstream_check_drift", {"credit", "aliases"}),
+    ):
+        assert set(re.findall(rf'^{metric}{{check="(\w+)"', text, re.MULTILINE)) == checks

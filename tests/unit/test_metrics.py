@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 from collections import Counter, defaultdict
@@ -339,3 +340,15 @@ def test_money_is_bounded_whatever_is_sent() -> None:
     assert max(len(found) for name, found in samples.items() if name.endswith("_amount")) <= 20 * 7 * 18
     assert of(samples, "leadstream_metrics_left_out") == 0
     assert len({dict(k)["channel"] for k in samples["leadstream_attributed_amount"]}) <= 18
+
+
+def test_the_win_model_in_force_tells_its_size_and_age() -> None:
+    f = busy()
+    assert "leadstream_win_model_timestamp_seconds" not in parsed(exposition(f.topology))
+    counts = {"won": 3, "lost": 5, "currency": "EUR", "features": {}}
+    f.learn("win_model_published", f.now, as_of=f.now - HOUR, counts=json.dumps(counts))
+    f.until(f.now + 24 * HOUR)
+    samples = parsed(exposition(f.topology))
+    assert of(samples, "leadstream_win_model_timestamp_seconds") == (f.now - 25 * HOUR) / 1000
+    assert of(samples, "leadstream_win_model_leads", status="won") == 3
+    assert of(samples, "leadstream_win_model_leads", status="lost") == 5
