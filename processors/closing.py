@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from processors import engagement, lead_quality
 from processors.additive import Contribution, Key
 from processors.bins import bin_seconds
 from processors.columns import COLUMNS, EVER, pairs, stage_names
@@ -56,7 +57,7 @@ class Change(NamedTuple):
     new: int
 
 
-class _From(NamedTuple):
+class From(NamedTuple):
     """How a figure is made of a count of `columns.COLUMNS`: its labels, and what others must be."""
 
     figure: str
@@ -67,70 +68,90 @@ class _From(NamedTuple):
 
 _CALL = ("source", "team", "owner", "rule")
 #: Labels leave the segment out: it is the lead's of today. Durations are labels, so that medians follow as well.
-_MADE = (
-    _From("leads", "leads_on", ("series", "source")),
-    _From("entered", "entered_on", ("stage", "series", "source")),
-    _From("left", "left_on", ("stage", "series", "source")),
-    _From("mqls", "entered_on", ("source",), (("stage", "mql"), ("series", "marketing"))),
-    _From("sqls", "entered_on", ("series", "source"), (("stage", "sql"),)),
-    _From("stays", "stay_on", ("stage", "source", "days")),
-    _From("leads_won", "won_on", ("source",)),
-    _From("lead_cycle", "won_on", ("source", "days")),
-    _From("lead_links", "link_on", ("status", "source", "team", "owner", "currency")),
-    _From("lead_link_amount", "link_amount_on", ("status", "source", "team", "owner", "currency")),
-    _From("handoffs", "handoff_on", ("outcome", "reason", "returned", *_CALL)),
-    _From("answers", "decided_on", ("answer", "reason", "rule", "campaign", "source")),
-    _From("sla", "sla_on", ("clock", "state", *_CALL)),
-    _From("speed", "speed_on", ("time", *_CALL, "bin")),
-    _From("untouched", "untouched_on", _CALL),
-    _From("completeness", "complete_on", _CALL),
-    _From("delays", "delay_on", ("delay", "time", *_CALL, "bin")),
-    _From("delays_open", "delay_open_on", ("delay", *_CALL)),
-    _From("attributed", "attributed_on", ("model", "channel", "campaign", "kind", "currency")),
-    _From("credited_touches", "credited_on", ("model", "channel", "campaign")),
-    _From("closed_deals", "deal_on", ("status", "pipeline", "currency")),
-    _From("won_amount", "deal_amount_on", ("pipeline", "currency"), (("status", "won"),)),
-    _From("lost_amount", "deal_amount_on", ("pipeline", "currency"), (("status", "lost"),)),
-    _From("sales_cycle", "cycle_on", ("pipeline", "days")),
-    _From("booked", "booked_on", ("kind", "currency")),
-    _From("bookings", "bookings_on", ("kind", "currency")),
-    _From("collected", "paid_on", ("currency",)),
-    _From("new_customers", "new_customer_on", ()),
-    _From("customers_joined", "joined_on", ("kind",)),
-    _From("churned", "churned_on", ("reason",)),
-    _From("takeovers", "takeover_on", ("days",)),
-    _From("onboardings", "onboarding_on", ("days",)),
-    _From("renewals", "renewal_on", ("renewal",)),
-    _From("renewal_amount", "renewal_amount_on", ("renewal", "currency")),
-    _From("recurring", "recurring_on", ("kind", "currency", "since")),
-    _From("feedback", "feedback_on", ("kind", "score")),
-    _From("nurture", "nurture_on", ("signal", "source")),
-    _From("material_journeys", "helped_on", ("source",)),
-    _From("material_assets", "helped_by_on", ("asset", "source")),
-    _From("material_deals", "helped_deal_on", ("material", "status", "source")),
-    _From("material_asset_deals", "helped_deal_by_on", ("asset", "status", "source")),
-    _From("emails", "email_on", ("email", "agent", "campaign", "source")),
-    _From("visits", "visit_on", ("channel", "source")),
-    _From("page_views", "page_on", ("channel", "source")),
-    _From("forms", "form_on", ("intent", "source")),
-    _From("downloads", "download_on", ("asset", "source")),
-    _From("social", "social_on", ("network", "reaction", "source")),
-    _From("events", "event_on", ("kind", "answer", "source")),
-    _From("product", "product_on", ("feature", "trial", "source")),
-    _From("surveys", "survey_on", ("survey", "score", "source")),
-    _From("objections", "objection_on", ("category", "source")),
-    _From("discovery", "discovery_on", ("kind", "source")),
-    _From("material", "shared_on", ("asset", "source")),
-    _From("engagement", "engaged_on", ("type", "agent", "source")),
+MADE = (
+    From("leads", "leads_on", ("series", "source")),
+    From("entered", "entered_on", ("stage", "series", "source")),
+    From("left", "left_on", ("stage", "series", "source")),
+    From("mqls", "entered_on", ("source",), (("stage", "mql"), ("series", "marketing"))),
+    From("sqls", "entered_on", ("series", "source"), (("stage", "sql"),)),
+    From("stays", "stay_on", ("stage", "source", "days")),
+    From("leads_won", "won_on", ("source",)),
+    From("lead_cycle", "won_on", ("source", "days")),
+    From("lead_links", "link_on", ("status", "source", "team", "owner", "currency")),
+    From("lead_link_amount", "link_amount_on", ("status", "source", "team", "owner", "currency")),
+    From("handoffs", "handoff_on", ("outcome", "reason", "returned", *_CALL)),
+    From("answers", "decided_on", ("answer", "reason", "rule", "campaign", "source")),
+    From("sla", "sla_on", ("clock", "state", *_CALL)),
+    From("speed", "speed_on", ("time", *_CALL, "bin")),
+    From("untouched", "untouched_on", _CALL),
+    From("completeness", "complete_on", _CALL),
+    From("delays", "delay_on", ("delay", "time", *_CALL, "bin")),
+    From("delays_open", "delay_open_on", ("delay", *_CALL)),
+    From("attributed", "attributed_on", ("model", "channel", "campaign", "kind", "currency")),
+    From("credited_touches", "credited_on", ("model", "channel", "campaign")),
+    From("closed_deals", "deal_on", ("status", "pipeline", "currency")),
+    From("won_amount", "deal_amount_on", ("pipeline", "currency"), (("status", "won"),)),
+    From("lost_amount", "deal_amount_on", ("pipeline", "currency"), (("status", "lost"),)),
+    From("sales_cycle", "cycle_on", ("pipeline", "days")),
+    From("booked", "booked_on", ("kind", "currency")),
+    From("bookings", "bookings_on", ("kind", "currency")),
+    From("collected", "paid_on", ("currency",)),
+    From("new_customers", "new_customer_on", ()),
+    From("customers_joined", "joined_on", ("kind",)),
+    From("churned", "churned_on", ("reason",)),
+    From("takeovers", "takeover_on", ("days",)),
+    From("onboardings", "onboarding_on", ("days",)),
+    From("renewals", "renewal_on", ("renewal",)),
+    From("renewal_amount", "renewal_amount_on", ("renewal", "currency")),
+    From("recurring", "recurring_on", ("kind", "currency", "since")),
+    From("feedback", "feedback_on", ("kind", "score")),
+    From("nurture", "nurture_on", ("signal", "source")),
+    From("material_journeys", "helped_on", ("source",)),
+    From("material_assets", "helped_by_on", ("asset", "source")),
+    From("material_deals", "helped_deal_on", ("material", "status", "source")),
+    From("material_asset_deals", "helped_deal_by_on", ("asset", "status", "source")),
+    From("emails", "email_on", ("email", "agent", "campaign", "source")),
+    From("visits", "visit_on", ("channel", "source")),
+    From("page_views", "page_on", ("channel", "source")),
+    From("forms", "form_on", ("intent", "source")),
+    From("downloads", "download_on", ("asset", "source")),
+    From("social", "social_on", ("network", "reaction", "source")),
+    From("events", "event_on", ("kind", "answer", "source")),
+    From("product", "product_on", ("feature", "trial", "source")),
+    From("surveys", "survey_on", ("survey", "score", "source")),
+    From("objections", "objection_on", ("category", "source")),
+    From("discovery", "discovery_on", ("kind", "source")),
+    From("material", "shared_on", ("asset", "source")),
+    From("engagement", "engaged_on", ("type", "agent", "source")),
 )
 #: The counts that final numbers are made of.
-COUNTS = frozenset(("cohort", "converted", *(made.of for made in _MADE)))
+COUNTS = frozenset(("cohort", "converted", *(made.of for made in MADE)))
 #: Counts dated at the start of a handoff, which time alone may end later: a clock runs out in another month.
 CLOCKED = frozenset(
     ("handoff_on", "sla_on", "speed_on", "untouched_on", "complete_on", "delay_on", "delay_open_on")
 )
+#: Figures of what a person did, took or said: their restatements name nobody, for they are kept longer than people are.
+TELLING = frozenset(made.figure for made in MADE if made.of in engagement.COLUMNS | lead_quality.COLUMNS)
 #: What a column is called where people read its values in another form.
 _CALLED = {"bin": "seconds"}
+#: What no count of a row says as it is: figure -> its labels, and what it is.
+OTHERS = {
+    "cohort_entered": (
+        ("stage", "source"),
+        "who entered a stage in the month, once its longest horizon has passed",
+    ),
+    "cohort_converted": (
+        ("from", "to", "horizon", "source"),
+        "of them, who reached another stage within so many days",
+    ),
+    "spend": (("channel", "team", "kind", "currency"), "what was spent, prorated by day"),
+    "rate": (("base", "quote"), "an exchange rate of a closed day, in billionths"),
+}
+
+
+def labels_of(made: From) -> tuple[str, ...]:
+    """The labels of a figure as its numbers have them."""
+    return tuple(_CALLED.get(label, label) for label in made.labels)
 
 
 def _word_of(column: str) -> Callable[[Any], str]:
@@ -138,7 +159,7 @@ def _word_of(column: str) -> Callable[[Any], str]:
 
 
 class _Picked(NamedTuple):
-    """`_From`, with places in keys instead of names."""
+    """`From`, with places in keys instead of names."""
 
     figure: str
     day: int
@@ -164,7 +185,7 @@ class Closing:
         # Who entered a stage is there once for each conversion from it: one of them is counted.
         self._first_to = dict(reversed(pairs(d)))
         self._picked: dict[str, list[_Picked]] = {}
-        for made in _MADE:
+        for made in MADE:
             columns = COLUMNS[made.of]
             picked = _Picked(
                 made.figure,

@@ -17,7 +17,7 @@ import msgspec
 
 from processors import figures, lead_figures, restate, restate_market, versions
 from processors.additive import Contribution
-from processors.closing import CLOCKED, FIGURES, Change, Closing, Number
+from processors.closing import CLOCKED, FIGURES, TELLING, Change, Closing, Number
 from processors.days import month_of_day
 from processors.definition.model import Definition
 from processors.events import Event
@@ -308,10 +308,10 @@ class Restating:
                 sums[0] += change.old
                 sums[1] += change.new
                 continue
-            gone = why.word == ERASED
-            lead = key[2:].decode() if key[:1] == b"l" and not gone else None
+            gone, told = why.word == ERASED, change.number.figure in TELLING
+            lead = key[2:].decode() if key[:1] == b"l" and not gone and not told else None
             kind = {b"l": "lead", b"a": "visitor", b"d": "deal", b"c": "account"}[key[:1]]
-            subject = "erased" if gone else f"{kind}/{key[2:].decode()}"
+            subject = "erased" if gone else kind if told else f"{kind}/{key[2:].decode()}"
             self._emit(change, why.text(), why.at, lead, subject)
 
     def _emit(self, change: Change, why: str, at: int, lead: str | None, subject: str) -> None:

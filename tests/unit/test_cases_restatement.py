@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from processors.closing import CLOCKED, COUNTS, FIGURES, OPEN_ENDED
+from processors.closing import CLOCKED, COUNTS, FIGURES, MADE, OPEN_ENDED, OTHERS, TELLING
 from processors.columns import COLUMNS
 from processors.days import DAY
 from processors.definition.model import HOUR, MINUTE, Definition
@@ -144,10 +144,9 @@ def test_what_was_published_in_time_and_read_late_is_a_backlog() -> None:
         ("leads", "lead-2", "backlog:created"),
         ("leads", "lead-3", "late:created:22d"),
     }
-    of_lead_1 = {(x["figure"], x["cause"]) for x in said(f) if x["lead_id"] == "lead-1"}
-    assert of_lead_1 == {
-        (name, "backlog:content_downloaded") for name in ("downloads", "engagement", "visits")
-    }
+    assert [x for x in said(f) if x["lead_id"] == "lead-1"] == []
+    done = {(x["figure"], x["cause"]) for x in said(f) if x["figure"] in TELLING}
+    assert done == {(name, "backlog:content_downloaded") for name in ("downloads", "engagement", "visits")}
     assert "expired" in f.stages() or f.handoffs()[0].outcome
 
 
@@ -320,6 +319,12 @@ def test_late_engagement_restates_what_is_counted_of_it() -> None:
     late(f, "email_opened", at(6), {"send_id": "s-1", "agent": "human"}, source_event_id="o-1")
     opened = [x["labels"]["agent"] for x in said(f, figure="emails") if x["labels"]["email"] == "opened"]
     assert opened == ["human"]
+    assert {x["lead_id"] for x in said(f) if x["figure"] in TELLING} == {
+        None
+    }  # what a person did, it names nobody
+    assert {x["lead_id"] for x in said(f) if x["figure"] not in TELLING} <= {"lead-1"}
+    subjects = {dict(r.headers)["ce_subject"] for r in f.driver.read(f.settings.topics.restatements)}
+    assert subjects <= {b"lead", b"lead/lead-1"}
     before = len(said(f))
     f.say(
         "engagement_reclassified", f.now, {"of": "o-1", "agent": "bot"}
@@ -383,6 +388,7 @@ def test_every_count_with_a_day_is_part_of_a_final_number_or_never_final() -> No
     assert COUNTS.isdisjoint(OPEN_ENDED)
     assert CLOCKED <= COUNTS
     assert len(set(FIGURES)) == len(FIGURES)
+    assert {made.figure for made in MADE} | OTHERS.keys() == set(FIGURES)
 
 
 # What belongs to no row ----------------------------------------------------------------------------------------------
