@@ -250,7 +250,24 @@ BOARDS: dict[str, tuple[str, list[Panel]]] = {
             ),
             ("Lag", "short", [("max by (topic) (leadstream_transport_lag_records)", "{{topic}}")]),
             ("Live partitions", "short", [("sum (leadstream_transport_live_partitions)", "live")]),
-            ("Sources with a clock ahead, per hour", "short", [("sum by (source) (increase(leadstream_skewed_events_total[1h])) > 0", "{{source}}")]),
+            (
+                "Sources with a clock ahead: how far, mean",
+                "s",
+                [
+                    (
+                        share(
+                            "sum by (source) (increase(leadstream_skew_seconds_total[1h]))",
+                            "sum by (source) (increase(leadstream_skewed_events_total[1h]))",
+                        ),
+                        "{{source}}",
+                    )
+                ],
+            ),
+            (
+                "Browsers of too many people",
+                "short",
+                [(parts("leadstream_crowded_browsers"), "browsers")],
+            ),
             ("Metrics left out", "short", [("max (leadstream_metrics_left_out)", "left out")]),
         ],
     ),
