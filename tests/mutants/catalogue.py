@@ -164,7 +164,7 @@ MUTANTS = (
     Mutant(
         "an answer that pins nothing",
         "processors/say.py",
-        "pinned = bool(h.touched) or h.outcome in (ACCEPTED, TURNED_DOWN) or (before is not None and before.pinned)",
+        "pinned = bool(h.touched) or answered or (before is not None and before.pinned)",
         "pinned = False",
         (
             _HANDOFF + "test_an_answer_pins_the_handoff",
