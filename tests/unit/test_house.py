@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.mutants.catalogue import MUTANTS
+
 PROJECT = Path(__file__).resolve().parents[2]
 BIN = Path(sys.executable).parent
 TARGETS = [
@@ -141,3 +143,9 @@ def test_domain_takes_only_what_is_pure_of_uuid_and_urllib() -> None:
         p.name for p in (PROJECT / "processors").rglob("*.py") if impure.search(p.read_text(encoding="utf-8"))
     ]
     assert not found
+
+
+def test_what_mutants_break_is_there() -> None:
+    """A mutant of a line that is no more breaks nothing, and only the long tests would say so."""
+    files = {m.file: (PROJECT / m.file).read_text(encoding="utf-8") for m in MUTANTS}
+    assert [m.name for m in MUTANTS if files[m.file].count(m.old) != 1] == []
