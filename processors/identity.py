@@ -271,12 +271,16 @@ def aliases(members: dict[str, Member]) -> Iterator[tuple[str, Member]]:
             yield name, m
 
 
-def claims(row: Row) -> tuple[Minted, ...]:
-    """The handoffs that aliases have said, and this row has not: the union's handoff may be one of them."""
+def claims(row: Row, epoch: int = 0) -> tuple[Minted, ...]:
+    """The handoffs that aliases have said, and this row has not: the union's handoff may be one of them.
+
+    :param epoch: only of those that have spoken, or were spoken for, in this one or later.
+    """
     own = {(m.of, m.ordinal) for m in row.minted}
     out: dict[Name, Minted] = {}
     for _, m in aliases(row.members):
-        out |= {(x.of, x.ordinal): x for x in m.minted if (x.of, x.ordinal) not in own}
+        if m.epoch >= epoch:
+            out |= {(x.of, x.ordinal): x for x in m.minted if (x.of, x.ordinal) not in own}
     return tuple(out.values())
 
 

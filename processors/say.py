@@ -215,6 +215,14 @@ def difference(
     for key, content in {**theirs, **old}.items():
         if key not in new and not handed_back(row, key, scope):
             emit(row, key, content, "withdrawn", out, now, scope, gone, minted, cause)
+    given_up = [
+        *(row.minted if elsewhere is not None else ()),
+        *(identity.claims(row, 1) if row.members else ()),
+    ]
+    for m in given_up:  # another row may have made it again while it spoke for this one
+        if (name := (m.of, m.ordinal)) not in by_name and name not in gone:
+            key = (HANDOFFS, "made", *name)
+            emit(row, key, (m.trigger,), "withdrawn", out, now, scope, {name: from_minted(m)}, {})
     for name in held:
         del by_name[name]
     _mint(row, by_name, now)
@@ -255,6 +263,16 @@ def of_calls(calls: Calls) -> dict[Key, tuple[Any, ...]]:
 def call_of(key: Key) -> tuple[str, int] | None:
     """The handoff that a decision is about, None for one about the lead."""
     return key[2:4] if key[0] in (HANDOFFS, SLA) or (key[0] == NURTURE and key[2]) else None
+
+
+def from_minted(m: Minted) -> tuple[Journey, Handoff]:
+    """As much of a handoff as is kept of one that was taken back."""
+    r = m.routes[-1]
+    h = Handoff(
+        m.of, m.ordinal, 1, 0, 0, m.trigger, m.start, r.team, r.owner, r.why, r.at, 0, m.due, 0, 0, "",
+        ended=m.end,
+    )  # fmt: skip
+    return Journey(1, (m.trigger << 9,)), h
 
 
 def handed_back(row: Row, key: Key, scope: Scope) -> bool:

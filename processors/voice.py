@@ -10,7 +10,7 @@ A merge that would close a circle is refused, and both leads are told.
 from __future__ import annotations
 
 from processors import identity
-from processors.model import Handoff, Journey, Minted, Refusal, Route, Row, decode_spoken
+from processors.model import Journey, Minted, Refusal, Route, Row, decode_spoken
 from processors.say import (
     HANDOFFS,
     NURTURE,
@@ -22,6 +22,7 @@ from processors.say import (
     decisions,
     difference,
     emit,
+    from_minted,
     handed_back,
     handoff_record,
     heading,
@@ -55,12 +56,9 @@ def turn(
             _closing(row, row.target, "new", kept, out, now, scope)
         else:
             difference(row, (), out, now, scope, _calls(kept))
-            _lapsed(row, kept, out, now, scope)
         row.closed, row.spoken = row.target, spoken if row.target else b""
     elif not row.closed:
         difference(row, said, out, now, scope, _calls(said) if row.again else None)
-        if row.again:
-            _lapsed(row, said, out, now, scope)
         row.spoken = b""
     row.again = row.again and bool(row.target)
     _refusals(row, out, now, scope)
@@ -68,16 +66,6 @@ def turn(
 
 def _calls(journeys: tuple[Journey, ...]) -> Calls:
     return {(h.of, h.ordinal): (j, h) for j in journeys for h in j.handoffs}
-
-
-def _lapsed(row: Row, said: tuple[Journey, ...], out: list[Output], now: int, scope: Scope) -> None:
-    """Calls that were taken back before: another row may have made them again while it spoke for this one."""
-    calls = {**_calls((*said, *row.head.journeys)), **(identity.inherited(row) if row.members else {})}
-    for m in row.minted:
-        name = (m.of, m.ordinal)
-        if name not in calls:
-            key = (HANDOFFS, "made", *name)
-            emit(row, key, (m.trigger,), "withdrawn", out, now, scope, {name: _from_minted(m)}, {})
 
 
 def _take_back(row: Row, said: tuple[Journey, ...], out: list[Output], now: int, scope: Scope) -> None:
@@ -98,9 +86,9 @@ def _closing(
     if scope.subject[:1] != "l":
         return
     lead, other, at = scope.subject[2:], target[2:], row.edge[0] >> 22 or now
-    calls = [(j, h) for j in kept for h in j.handoffs] or [_from_minted(m) for m in row.minted]
+    calls = [(j, h) for j in kept for h in j.handoffs] or [from_minted(m) for m in row.minted]
     if op == "withdrawn" and not calls:  # those that it named have gone with their leads
-        calls = [_from_minted(Minted(scope.subject, 0, at, at, at, (Route(at, "", "", ""),)))]
+        calls = [from_minted(Minted(scope.subject, 0, at, at, at, (Route(at, "", "", ""),)))]
     for topic in sorted({STAGE_CHANGES, *row.sequences}):
         named = f"{lead}/merged_into/{other}/{_TOPICS.get(topic, topic)}"
         if topic in (HANDOFFS, SLA) and not calls:
@@ -127,16 +115,6 @@ def _stage(journey: int, kind: str, reason: str | None, rule: str | None) -> dic
         "journey": journey, "attempt": 0, "kind": kind, "stage": "merged", "from_stage": None, "implied": False,
         "occurrence": 1, "backfill": False, "reason": reason, "rule": rule,
     }  # fmt: skip
-
-
-def _from_minted(m: Minted) -> tuple[Journey, Handoff]:
-    """As much of a handoff as is kept of one that was taken back."""
-    r = m.routes[-1]
-    h = Handoff(
-        m.of, m.ordinal, 1, 0, 0, m.trigger, m.start, r.team, r.owner, r.why, r.at, 0, m.due, 0, 0, "",
-        ended=m.end,
-    )  # fmt: skip
-    return Journey(1, (m.trigger << 9,)), h
 
 
 def _refusals(row: Row, out: list[Output], now: int, scope: Scope) -> None:

@@ -113,6 +113,7 @@ def test_a_lead_that_moved_on_is_spoken_for_later_than_its_former_winner_went_on
     only(w, lambda m: after(m) and gone(m))
     known(w, of("lead-2", "content_downloaded", at(1, 14), 50, {"asset_id": "g9"}))
     assert w.row("l:lead-2").epoch > w.row("l:lead-3").epoch, "or nothing is to be outdone"
+    only(w, lambda m: not gone(m))
     w.deliver()
     assert w.row(f"l:{mover}").target == "l:lead-3"
     prove(w)
@@ -194,6 +195,22 @@ def test_a_call_that_only_the_two_of_them_had_is_taken_back_by_the_one_who_had_g
     prove(w)
 
 
+def test_a_call_that_a_former_winner_had_is_taken_back_by_the_next_one_who_has_not() -> None:
+    """As before, but that lead-2 goes from lead-1, with which it fitted, to lead-3, with which it does not."""
+    w = World(now=NOW)
+    small = {"fields": {"role": "", "company_size": 0}}
+    known(w, *hot("lead-2"), of("lead-2", "attributes_changed", at(0, 1), 61, small))
+    fields = {"role": "CTO", "company_size": 60, "company": "c-1", "country": "DE"}
+    known(w, of("lead-1", "attributes_changed", at(0, 2), 62, {"fields": fields}))
+    known(w, merged(900, at(2), "lead-2", "lead-1"))
+    w.deliver()
+    assert "l:lead-2" in {h.of for j in w.row("l:lead-1").head.journeys for h in j.handoffs}
+    known(w, merged(901, at(3), "lead-2", "lead-3"))
+    w.deliver()
+    assert (w.row("l:lead-2").target, w.row("l:lead-3").head.journeys[0].handoffs) == ("l:lead-3", ())
+    prove(w)
+
+
 def test_words_of_one_who_became_an_alias_as_its_own_went_are_taken_back_in_its_epoch() -> None:
     """lead-2 has said more of lead-1's call. It goes to lead-4, and lead-1 goes its own way; lead-3, to which lead-4 belongs,
     hears of both at once, and speaks in a late epoch: not over lead-1's head."""
@@ -212,10 +229,11 @@ def test_words_of_one_who_became_an_alias_as_its_own_went_are_taken_back_in_its_
     w.deliver()
     assert (w.row("l:lead-1").target, w.row("l:lead-2").target) == ("", "l:lead-4")
     prove(w)
-    words = [o for o in w.outputs if o.record["op"] == "withdrawn"]
+    words, said = [o for o in w.outputs if o.record["op"] == "withdrawn"], len(w.outputs)
     assert any(o.key == "lead-3" for o in words)
-    known(w, of("lead-3", "content_downloaded", at(1, 15), 51, {"asset_id": "g8"}))
+    known(w, *hot("lead-3"))
     w.deliver()
+    assert {o.key for o in w.outputs[said:]} == {"lead-3"}
     assert [o for o in w.outputs if o.record["op"] == "withdrawn"] == words, "once"
 
 
