@@ -259,40 +259,38 @@ def _stage_reported(s: State, f: Fact) -> None:
     return reach(s, f, code)
 
 
-def _paused(s: State, f: Fact) -> None:
+def _open(s: State, f: Fact) -> Handoff | None:
+    """The open handoff that the fact names, or else the refusal of the fact is marked."""
     h = _named(s, f.at(0))
-    if not isinstance(h, Handoff) or h.outcome != OPEN:
-        lifecycle.mark(s, f.t, _why_not(h))
-    elif not handoff.policy_of(h, f.scope).pausable:
-        lifecycle.mark(s, f.t, NOT_PAUSABLE)
-    else:
-        handoff.pause(s, h, f.t, f.scope)
+    if isinstance(h, Handoff) and h.outcome == OPEN:
+        return h
+    lifecycle.mark(s, f.t, _why_not(h))
+    return None
+
+
+def _paused(s: State, f: Fact) -> None:
+    if h := _open(s, f):
+        if handoff.policy_of(h, f.scope).pausable:
+            handoff.pause(s, h, f.t, f.scope)
+        else:
+            lifecycle.mark(s, f.t, NOT_PAUSABLE)
 
 
 def _resumed(s: State, f: Fact) -> None:
-    h = _named(s, f.at(0))
-    if isinstance(h, Handoff) and h.outcome == OPEN:
+    if h := _open(s, f):
         handoff.resume(s, h, f.t, f.scope)
-    else:
-        lifecycle.mark(s, f.t, _why_not(h))
 
 
 def _released(s: State, f: Fact) -> None:
-    h = _named(s, f.at(0))
-    if isinstance(h, Handoff) and h.outcome == OPEN:
+    if h := _open(s, f):
         handoff.release(s, h, f.t, f.scope)
-    else:
-        lifecycle.mark(s, f.t, _why_not(h))
 
 
 def _dropped(s: State, f: Fact) -> None:
     """A person decided that this call is not to be made: that uses up its ground, as an answer does."""
-    h = _named(s, f.at(0))
-    if isinstance(h, Handoff) and h.outcome == OPEN:
+    if _open(s, f):
         handoff.withdraw(s, f.t, "dropped")
         handoff.answered(s, f.t, f.t)
-    else:
-        lifecycle.mark(s, f.t, _why_not(h))
 
 
 def _why_not(h: Handoff | bool | None) -> int:

@@ -296,3 +296,38 @@ def test_calls_that_were_taken_over_from_an_alias_keep_their_names() -> None:
         _said(2, 100 * h, 200 * h, 170 * h, pinned=True),
     )
     assert _matches((100 * h, 200 * h), scope) == [2, 1]
+
+
+def test_what_was_said_of_a_call_by_one_who_lost_it_is_taken_back() -> None:
+    """lead-2 says of lead-1's call that its context grew; then lead-1 goes to lead-3, where that is not so, and lead-2
+    becomes an alias in the same step: nobody else knows of that message."""
+    w = World(now=NOW)
+    known(w, *hot("lead-1"))
+    known(w, of("lead-2", "content_downloaded", at(1, 14), 10, {"asset_id": "g9"}))
+    known(w, of("lead-3", "rejected", at(1, 12), 11, {"reason_code": "timing"}))
+    known(w, merged(900, at(2), "lead-1", "lead-2"))
+    w.deliver()
+    spoken = [o for o in w.outputs if o.key == "lead-2" and o.record["kind"] == "context_updated"]
+    assert spoken, "lead-2 has said more of the call than lead-1"
+    known(w, merged(901, at(3), "lead-2", "lead-1"))
+    known(w, merged(902, at(4), "lead-1", "lead-3"))
+    w.deliver()
+    assert (w.row("l:lead-1").target, w.row("l:lead-2").target) == ("l:lead-3", "l:lead-1")
+    prove(w)
+
+
+def test_who_speaks_for_an_alias_that_came_by_two_ways_is_later_than_both() -> None:
+    """lead-2 was parted from lead-3 and came back below lead-1, whose copy overtakes lead-2's own message."""
+    w = World(now=NOW)
+    known(w, *hot("lead-2"))
+    known(w, merged(900, at(2), "lead-2", "lead-3"))
+    w.deliver()
+    known(w, of("lead-3", "unmerged", at(3), 950, {"merge_event_id": "m900"}))
+    only(w, but("lead-2", "lead-3"))
+    assert w.bus, "lead-2 has taken back what it sent"
+    known(w, merged(901, at(4), "lead-1", "lead-3"))
+    known(w, merged(902, at(5), "lead-2", "lead-1"))
+    only(w, but("lead-2", "lead-3"))
+    w.deliver()
+    assert w.row("l:lead-2").target == "l:lead-1"
+    prove(w)
