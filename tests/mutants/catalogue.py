@@ -383,9 +383,9 @@ MUTANTS = (
     ),
     Mutant(
         "leads that were parted and outdo each other's epochs for ever",
-        "processors/identity.py",
-        "epoch=row.spoke.get(name, 0)",
-        "epoch=known_epoch(row)",
+        "processors/links.py",
+        "found = [(name, known) for name in below]",
+        "found = [(name, known) for name in below | row.spoke.keys()]",
         ("tests/unit/test_parted.py::test_a_circle_of_merges_of_which_two_were_taken_back_comes_to_rest",),
     ),
     # What was said before
