@@ -56,6 +56,8 @@ class App(faust.App):
     status: Status
     #: Set once something has ended the process; ``crash_reason`` says what.
     failed: asyncio.Event
+    #: How any other client reaches the brokers (aiokafka's options).
+    client: dict[str, Any]
     transaction_timeout_ms: int
     #: Topics; the inbox is one of the sources.
     sources: tuple[str, ...]
@@ -92,6 +94,7 @@ def create_app(settings: Settings, topology: Logic) -> App:
     app.report = logging.getLogger("leadstream")
     app.failed = asyncio.Event()
     app.sources, app.inbox = tuple(sources), settings.topics.inbox
+    app.client = client_options(settings)
     app.transaction_timeout_ms = int(settings.transaction_timeout_s * 1000)
     app.pace = Pace(settings.cpu_share, settings.longest_wait_ms / 1000, settings.min_bytes)
     app.table = app.Table(TABLE, partitions=settings.partitions, sources=sources)
@@ -99,7 +102,7 @@ def create_app(settings: Settings, topology: Logic) -> App:
     app.reference = ReferenceReader(
         settings.topics.named(*SIDE_INPUTS),
         app.preflight.partitions.__getitem__,
-        client_options(settings),
+        app.client,
         topology.learn,
         beacon=app.beacon,
     )

@@ -16,7 +16,7 @@ from typing import Any
 
 from aiokafka.errors import IllegalOperation, KafkaError, ProducerFenced
 from aiokafka.partitioner import murmur2
-from aiokafka.structs import TopicPartition
+from aiokafka.structs import OffsetAndMetadata, TopicPartition
 
 from streams.errors import WorkerError
 from streams.table import Stamped
@@ -51,7 +51,10 @@ class Delivery:
         self.seconds = 0.0
 
     async def store(
-        self, messages: Iterable[Message], rows: Sequence[Stamped], offsets: Mapping[TopicPartition, int]
+        self,
+        messages: Iterable[Message],
+        rows: Sequence[Stamped],
+        offsets: Mapping[TopicPartition, OffsetAndMetadata],
     ) -> int:
         """One transaction; the offset of the last changelog record, -1 if there was none.
 
@@ -69,7 +72,10 @@ class Delivery:
             ) from error
 
     async def _store(
-        self, messages: Iterable[Message], rows: Sequence[Stamped], offsets: Mapping[TopicPartition, int]
+        self,
+        messages: Iterable[Message],
+        rows: Sequence[Stamped],
+        offsets: Mapping[TopicPartition, OffsetAndMetadata],
     ) -> int:
         entries = self._grouped(messages)
         if rows:

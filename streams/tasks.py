@@ -14,13 +14,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
-from aiokafka.structs import TopicPartition
+from aiokafka.structs import OffsetAndMetadata, TopicPartition
 from faust.types import TP
 
 from streams.clock import Clock
 from streams.delivery import Delivery
 from streams.errors import WorkerError
-from streams.past import Past
+from streams.past import UNREAD, Past
 from streams.table import Partition, PartitionRows, Stamped
 from streams.transport.batch import Batch
 from streams.work import Message, SourceRecord, Topology, Work
@@ -34,6 +34,8 @@ CATCH_UP_SLICES = 4
 #: Positions that move without records (markers of transactions) are committed at least this often.
 #: At once would cost one transaction per marker, and forwards to the inbox leave many.
 IDLE_COMMIT_S = 1.0
+#: While catching up: others wait for these positions before they say anything (`streams.past`).
+CATCH_UP_COMMIT_S = 0.1
 
 
 class Input:
@@ -47,13 +49,15 @@ class Input:
         #: The end that the topic had when the task took over.
         self.end = 0
         self.committed = 0
+        #: What was noted with the committed position.
+        self.note = ""
         #: (records, position after them), oldest first; ``_index`` points into the first.
         self._chunks: deque[tuple[Sequence[SourceRecord], int]] = deque()
         self._index = 0
 
-    def begin(self, start: int, end: int) -> None:
+    def begin(self, start: int, end: int, note: str) -> None:
         self.next = self.tail = self.committed = start
-        self.end = end
+        self.end, self.note = end, note
 
     def put(self, batch: Batch, after: int) -> None:
         """A batch that reaches up to position ``after``; what is known already is cut off.
@@ -174,12 +178,13 @@ class Task:
 
     # -- called from outside -------------------------------------------------------------------
 
-    def position(self, starts: Mapping[TP, int], ends: Mapping[TP, int]) -> None:
-        """Where each input begins and where it ended when the task took over; counts once."""
+    def position(self, starts: Mapping[TP, int], ends: Mapping[TP, int], notes: Mapping[TP, str]) -> None:
+        """Where each input begins, where it ended when the task took over, and what was noted with its committed
+        position; counts once."""
         if self._positioned.is_set() or not all(source.tp in starts for source in self.inputs.values()):
             return
         for source in self.inputs.values():
-            source.begin(starts[source.tp], ends.get(source.tp, 0))
+            source.begin(starts[source.tp], ends.get(source.tp, 0), notes.get(source.tp, ""))
         self._positioned.set()
 
     def tail(self, topic: str) -> int | None:
@@ -264,7 +269,9 @@ class Task:
             return True
         if self._offsets():
             now = time.monotonic()
-            self._idle_commit_at = self._idle_commit_at or now + IDLE_COMMIT_S
+            self._idle_commit_at = self._idle_commit_at or now + (
+                IDLE_COMMIT_S if self.live else CATCH_UP_COMMIT_S
+            )
             if now >= self._idle_commit_at:
                 await self._commit_positions()
         return False
@@ -324,18 +331,21 @@ class Task:
 
     async def _transaction(self, messages: Iterable[Message], stamped: Sequence[Stamped]) -> int:
         self.busy_since = time.monotonic()
-        end = await self.delivery.store(messages, stamped, self._offsets())
+        offsets = self._offsets()
+        end = await self.delivery.store(messages, stamped, offsets)
         self.busy_since = None
         for source in self.inputs.values():
-            source.committed = source.next
+            if (position := offsets.get(TopicPartition(*source.tp))) is not None:
+                source.committed, source.note = position
         self._idle_commit_at = None
         return end
 
-    def _offsets(self) -> dict[TopicPartition, int]:
+    def _offsets(self) -> dict[TopicPartition, OffsetAndMetadata]:
+        note = "" if self.live or self._past_is_read() else UNREAD
         return {
-            TopicPartition(*source.tp): source.next
+            TopicPartition(*source.tp): OffsetAndMetadata(source.next, note)
             for source in self.inputs.values()
-            if source.next != source.committed
+            if source.next != source.committed or note < source.note  # "" is to be seen by all who take over
         }
 
 
@@ -409,9 +419,9 @@ class Tasks:
             task.put(message.topic, message.value, message.offset + 1)
         # else it belongs to a former assignment and comes again
 
-    def positioned(self, starts: Mapping[TP, int], ends: Mapping[TP, int]) -> None:
+    def positioned(self, starts: Mapping[TP, int], ends: Mapping[TP, int], notes: Mapping[TP, str]) -> None:
         for task in self._tasks.values():
-            task.position(starts, ends)
+            task.position(starts, ends, notes)
 
     def tail(self, tp: TP) -> int | None:
         task = self._tasks.get(tp.partition)

@@ -13,7 +13,9 @@ import asyncio
 from collections.abc import AsyncIterator, Iterable, Mapping
 from typing import Any
 
+from aiokafka import AIOKafkaConsumer
 from aiokafka.errors import IllegalStateError
+from aiokafka.structs import OffsetAndMetadata, TopicPartition
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage
 
@@ -36,15 +38,19 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):
         consumer._fetch_max_wait_ms = self.FIRST_WAIT_MS
         return consumer
 
-    async def committed(self, tps: Iterable[TP]) -> dict[TP, int | None]:
-        """The group's committed offsets; None where nothing was ever committed."""
-        found: dict[TP, int | None] = await self.call_thread(self._committed, list(tps))
+    async def committed(self, tps: Iterable[TP]) -> dict[TP, OffsetAndMetadata | None]:
+        """The group's committed positions; None where nothing was ever committed."""
+        found: dict[TP, OffsetAndMetadata | None] = await self.call_thread(self._committed, list(tps))
         return found
 
-    async def _committed(self, tps: list[TP]) -> dict[TP, int | None]:
-        consumer = self._ensure_consumer()
-        offsets = await asyncio.gather(*(consumer.committed(driver.ensure_aiokafka_TP(tp)) for tp in tps))
-        return dict(zip(tps, offsets, strict=True))
+    async def _committed(self, tps: list[TP]) -> dict[TP, OffsetAndMetadata | None]:
+        # aiokafka's own `committed` gives an offset without what was noted with it, one partition at a time.
+        wanted = [driver.ensure_aiokafka_TP(tp) for tp in tps]
+        found = await self._ensure_consumer()._coordinator.fetch_committed_offsets(wanted)
+        return {
+            tp: found[a] if a in found and found[a].offset >= 0 else None
+            for tp, a in zip(tps, wanted, strict=True)
+        }
 
     def stable_end(self, tp: TP) -> int | None:
         """The last stable offset that a fetch has reported; None before the first or if not assigned."""
@@ -194,8 +200,9 @@ class BatchConsumer(driver.Consumer):
         starts = {tp: held for tp in sources if (held := self.app.tasks.tail(tp)) is not None}
         fresh = sources - starts.keys()
         ends: Mapping[TP, int] = {}
+        committed: Mapping[TP, OffsetAndMetadata | None] = {}
         if fresh:
-            committed: Mapping[TP, int | None] = await self._thread.committed(fresh)
+            committed = await self._thread.committed(fresh)
             earliest: Mapping[TP, int] = await self.earliest_offsets(*fresh)
             ends = await self.highwaters(*fresh)
             for tp in fresh:
@@ -206,7 +213,8 @@ class BatchConsumer(driver.Consumer):
             self._read_offset[tp] = starts[tp] or None
         self._expected = starts
         if fresh:
-            self.app.tasks.positioned(starts, ends)
+            notes = {tp: position.metadata for tp, position in committed.items() if position is not None}
+            self.app.tasks.positioned(starts, ends, notes)
             self.app.tasks.watch(self._past())
 
     def _past(self) -> Past:
@@ -219,11 +227,18 @@ class BatchConsumer(driver.Consumer):
             found: Mapping[TP, int] = await self.highwaters(*tps)
             return found
 
-        return Past(inputs, inbox, self._thread.committed, ends, app.tasks.wake)
+        async def sent() -> Mapping[TP, int]:
+            # A consumer of its own: this one sees the ends of what is committed.
+            async with AIOKafkaConsumer(**app.client, group_id=None, enable_auto_commit=False) as consumer:
+                found = await consumer.end_offsets([TopicPartition(*tp) for tp in inbox])
+            return {TP(*tp): end for tp, end in found.items()}
 
-    def _start(self, tp: TP, committed: int | None, earliest: int, end: int) -> int:
-        if committed is None:
+        return Past(inputs, self._thread.committed, ends, sent, app.tasks.wake)
+
+    def _start(self, tp: TP, position: OffsetAndMetadata | None, earliest: int, end: int) -> int:
+        if position is None:
             return earliest
+        committed: int = position.offset
         if committed > end:
             raise WorkerError(
                 f"{tp.topic} partition {tp.partition}: offset {committed} is committed for group "

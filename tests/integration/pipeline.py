@@ -6,6 +6,7 @@ import json
 import time
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,6 +20,7 @@ from confluent_kafka import (
     TopicPartition,
 )
 from confluent_kafka.admin import AdminClient, OffsetSpec
+from kafka import KafkaAdminClient
 from prometheus_client.parser import text_string_to_metric_families
 from typer.testing import CliRunner
 
@@ -258,6 +260,12 @@ class Pipeline(Lab):
             )
         except KafkaException:  # the coordinator of a young broker is not there yet
             return -1
+
+    def notes(self) -> set[str]:
+        """What is noted with the group's positions."""
+        group = self.settings.app_id  # kafka-python: confluent-kafka does not end the text where it ends
+        with closing(KafkaAdminClient(bootstrap_servers=self.settings.bootstrap)) as admin:
+            return {position.metadata for position in admin.list_group_offsets({group: None})[group].values()}
 
     # -- waiting -------------------------------------------------------------------------------
 

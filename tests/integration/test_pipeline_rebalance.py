@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from streams.local_kafka import LocalKafka
+from streams.past import UNREAD
 from tests.eventually import eventually
 from tests.integration.oracle import prove
-from tests.integration.pipeline import Pipeline
+from tests.integration.pipeline import SAID, Pipeline
 from tests.integration.traffic import Publishing, iso, simulated
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
@@ -52,3 +53,24 @@ def test_workers_that_join_and_leave_amid_traffic_change_nothing(
         stops.append(third.stop())
         assert all(code == 0 and seconds < 5 for code, seconds in stops), stops
         assert third.get("/readyz")[0] == 0
+
+
+def test_who_takes_over_amid_the_past_knows_that_it_is_not_read(
+    kafka: LocalKafka, prefix: str, tmp_path: Path
+) -> None:
+    """Promise: however little of the past is left when workers come and go, nobody speaks before it is read."""
+    records = simulated(5, 8_000)
+    clock = f"fixed:{iso((records[-1].at_ms or 0) + 3_600_000)}"
+    with Pipeline(kafka.bootstrap, prefix, tmp_path, 4, clock=clock) as pipeline:
+        pipeline.create("CreateTime")
+        pipeline.append(records)
+        pipeline.start("first")
+        eventually(lambda: 0 < pipeline.lag() < 6_000, what="it reads")
+        pipeline.workers.pop("first").kill()
+        assert pipeline.lag() > 0
+        assert UNREAD in pipeline.notes()
+        assert pipeline.records(*SAID) == []
+        pipeline.start("second")
+        pipeline.wait_settled(revive=False)
+        assert pipeline.records("handoffs") != []
+        eventually(lambda: pipeline.notes() == {""}, what="whoever comes next need not wait")

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import pytest
-from aiokafka.structs import TopicPartition
+from aiokafka.structs import OffsetAndMetadata, TopicPartition
 from faust.types import TP
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from streams.clock import FixedClock, clock_at
 from streams.delivery import Delivery, partition_of
 from streams.errors import WorkerError
+from streams.past import UNREAD
 from streams.table import Partition, Stamped
 from streams.tasks import Input, Slice, Task
 from streams.transport.batch import Batch
@@ -63,16 +64,23 @@ class Log(Delivery):
     def __init__(self) -> None:
         super().__init__(None, "g", TopicPartition("changelog", 0), lambda _: 1)
         self.stored: list[tuple[int, int, dict[str, int]]] = []
+        self.notes: list[set[str]] = []
 
     async def store(
-        self, messages: Iterable[Message], rows: Sequence[Stamped], offsets: Mapping[TopicPartition, int]
+        self,
+        messages: Iterable[Message],
+        rows: Sequence[Stamped],
+        offsets: Mapping[TopicPartition, OffsetAndMetadata],
     ) -> int:
-        self.stored.append((len(list(messages)), len(rows), {tp.topic: at for tp, at in offsets.items()}))
+        self.stored.append(
+            (len(list(messages)), len(rows), {tp.topic: at.offset for tp, at in offsets.items()})
+        )
+        self.notes.append({at.metadata for at in offsets.values()})
         await asyncio.sleep(0)
         return len(self.stored)
 
 
-def make(topology: Tape, log: Log, **options: int) -> Task:
+def make(topology: Tape, log: Log, past_is_read: Callable[[], bool] = lambda: True, **options: int) -> Task:
     return Task(
         0,
         ("x", "y"),
@@ -84,6 +92,7 @@ def make(topology: Tape, log: Log, **options: int) -> Task:
         tick_s=0.01,
         max_batch_records=options.get("most", 100),
         on_change=lambda: None,
+        past_is_read=past_is_read,
     )
 
 
@@ -94,11 +103,16 @@ async def until(condition: Callable[[], object]) -> None:
 
 
 def run(
-    task: Task, *, start: int = 0, ends: Mapping[str, int], script: Callable[[], Awaitable[None]]
+    task: Task,
+    *,
+    start: int = 0,
+    ends: Mapping[str, int],
+    script: Callable[[], Awaitable[None]],
+    notes: Mapping[TP, str] | None = None,
 ) -> None:
     async def play() -> None:
         running = asyncio.create_task(task.run())
-        task.position({TP(t, 0): start for t in "xy"}, {TP(t, 0): ends[t] for t in "xy"})
+        task.position({TP(t, 0): start for t in "xy"}, {TP(t, 0): ends[t] for t in "xy"}, notes or {})
         await until(lambda: task.ready)
         await script()
         task.close(for_good=True)
@@ -144,6 +158,23 @@ def test_each_call_is_merged_before_the_next() -> None:
         assert merged[0] == "merged"
     assert [len(call[1]) for call in worked if call[0] == "batch"] == [100, 100, 50]  # type: ignore[arg-type]
     assert tape.timers == [5_000], "what is not due on the fixed clock stays"
+
+
+def test_positions_say_for_whoever_takes_over_whether_the_past_was_read() -> None:
+    tape, log, read = Tape(), Log(), []
+    task = make(tape, log, past_is_read=lambda: bool(read))
+
+    async def script() -> None:
+        task.put("x", Batch(0, [record("x", 0, 10)]), 1)
+        await until(lambda: len(log.stored) == 1)
+        assert not task.live
+        read.append(True)
+        task.wake()
+        await until(lambda: task.live and len(log.stored) == 2)
+
+    run(task, ends={"x": 1, "y": 0}, script=script, notes={TP("y", 0): UNREAD})
+    assert log.stored == [(0, 1, {"x": 1}), (0, 0, {"x": 1, "y": 0})], "cleared even where nothing has moved"
+    assert log.notes == [{UNREAD}, {""}]
 
 
 def test_positions_that_move_without_records_are_committed_when_idle() -> None:
@@ -194,7 +225,7 @@ def test_nothing_is_wanted_before_the_rows_are_there_or_beyond_the_room() -> Non
 
 def test_a_hole_is_refused_and_an_overlap_cut_off() -> None:
     source = Input(TP("x", 0))
-    source.begin(5, 20)
+    source.begin(5, 20, "")
     source.put(Batch(3, [record("x", n, n) for n in range(3, 8)]), 8)
     assert [r.offset for r in source.take(10, None)] == [5, 6, 7]
     source.put(Batch(6, []), 9)
