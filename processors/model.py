@@ -7,12 +7,22 @@ what was published: handoffs minted, sequence numbers, and, while something wait
 
 from __future__ import annotations
 
+from base64 import b85decode
 from typing import Any
 from uuid import UUID, uuid5
 
 import msgspec
-from lz4.block import compress, decompress
 from msgspec import Struct
+from zstandard import (
+    FORMAT_ZSTD1_MAGICLESS,
+    ZstdCompressionDict,
+    ZstdCompressionParameters,
+    ZstdCompressor,
+    ZstdDecompressor,
+    get_frame_parameters,
+)
+
+from processors.words import WORDS
 
 NEVER = 1 << 62
 #: Entries: t << 9 | BACKFILLED | IMPLIED | stage rank or exit.
@@ -347,9 +357,17 @@ class Row(Struct, array_like=True):
     ] = ()  # marks of the definitions that its final numbers were said under, if not its partition's
 
 
-#: Layouts of stored rows: msgpack as it is, and in an LZ4 block with its size, where that is worth it.
-PLAIN, PACKED = b"\x01", b"\x02"
-_WORTH_IT = 400
+#: Layouts of stored rows: msgpack as it is, and packed by a dictionary of what all rows have in common, where that is
+#: worth it. A dictionary that rows were stored with stays: another one is another layout.
+PLAIN, PACKED = b"\x01", b"\x03"
+_WORTH_IT = 200
+_DICTIONARY = ZstdCompressionDict(b85decode(WORDS))
+_HOW = ZstdCompressionParameters.from_level(
+    3, dict_size=len(_DICTIONARY), format=FORMAT_ZSTD1_MAGICLESS, write_dict_id=False
+)
+_DICTIONARY.precompute_compress(compression_params=_HOW)
+_pack = ZstdCompressor(dict_data=_DICTIONARY, compression_params=_HOW).compress
+_unpack = ZstdDecompressor(dict_data=_DICTIONARY, format=FORMAT_ZSTD1_MAGICLESS).decompress
 encode = msgspec.msgpack.Encoder().encode
 _decode_row = msgspec.msgpack.Decoder(Row).decode
 decode_state = msgspec.msgpack.Decoder(State).decode
@@ -371,7 +389,7 @@ def unpacked(data: bytes | memoryview) -> bytes | memoryview:
     """The msgpack of a stored row. :raises RowVersionError: where the layout is unknown."""
     view = memoryview(data)
     if view[:1] == PACKED:
-        return bytes(decompress(view[1:]))
+        return _unpack(view[1:])
     if view[:1] == PLAIN:
         return view[1:]
     raise RowVersionError(f"row layout {view[0]} is unknown to this version; upgrade this worker")
@@ -379,12 +397,12 @@ def unpacked(data: bytes | memoryview) -> bytes | memoryview:
 
 def weight(data: bytes) -> int:
     """Bytes of a stored row when it is unpacked: what it takes in memory."""
-    return int.from_bytes(data[1:5], "little") if data[:1] == PACKED else len(data) - 1
+    if data[:1] == PACKED:
+        return get_frame_parameters(data[1:], format=FORMAT_ZSTD1_MAGICLESS).content_size
+    return len(data) - 1
 
 
 def dump(row: Row) -> bytes:
-    """A row's bytes to be stored: LZ4 costs 2 us, and saves two fifths of memory, changelog and restore."""
+    """A row's bytes to be stored. Packing costs 3 to 9 us, and saves more than half of memory, changelog and restore."""
     data = encode(row)
-    if len(data) < _WORTH_IT:
-        return PLAIN + data
-    return PACKED + bytes(compress(data))
+    return PLAIN + data if len(data) < _WORTH_IT else PACKED + _pack(data)
