@@ -5,7 +5,7 @@ Nothing here decides anything; `scoring` and `lifecycle` do.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal, localcontext
 from functools import lru_cache
 from typing import Any
@@ -17,7 +17,7 @@ from msgspec.structs import replace
 from processors.calendar import Calendar
 from processors.days import ZoneDays, zone_days
 from processors.definition.model import Condition, Definition, SlaPolicy
-from processors.events import KIND
+from processors.events import KIND, view
 
 #: Fixed point of the fading tables.
 SHIFT = 30
@@ -72,6 +72,7 @@ class Compiled(Struct, frozen=True):
     opportunity: int
     won: int
     channel: Callable[[dict[str, str]], str]  # what the first rule of channels that holds names, "" for none
+    holding: Callable[[int, str], tuple[Rule, ...]]  # rules of a kind that hold for a payload of one text
     mark: int = 0  # of name, version and instant: what a row remembers of it
 
     def day(self, ms: int) -> int:
@@ -149,6 +150,23 @@ def _channel(d: Definition) -> Callable[[dict[str, str]], str]:
     return channel
 
 
+def _holding(by_kind: Sequence[tuple[Rule, ...]]) -> Callable[[int, str], tuple[Rule, ...]]:
+    """Most views tell an address and no more, and there are few addresses: which rules hold for one is remembered."""
+    known: dict[tuple[int, str], tuple[Rule, ...]] = {}
+
+    def holding(kind: int, text: str) -> tuple[Rule, ...]:
+        found = known.get((kind, text))
+        if found is None:
+            if len(known) >= _REMEMBERED:
+                known.clear()
+            fields = view(kind, text)
+            found = tuple(r for r in by_kind[kind] if r.when is None or r.when.test(fields))
+            known[kind, text] = found
+        return found
+
+    return holding
+
+
 def _fast(d: Definition) -> Definition:
     return replace(
         d,
@@ -188,6 +206,7 @@ def compile_definition(d: Definition) -> Compiled:
         names={s.rank: s.name for s in stages},
         codes=codes,
         channel=_channel(d),
+        holding=_holding(by_kind),
         **{role: roles[role] for role in ROLES},
         mark=crc32(f"{d.name}@{d.version}@{d.effective_at}".encode()),
     )

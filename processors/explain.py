@@ -97,17 +97,21 @@ def _by_rule_and_day(
     for a, b, c, data in items:
         if (a, b) > upto:
             break
-        if b >> 8 & 255 >= FACT or (a, b) <= s.anew:
+        kind = b >> 8 & 255
+        rules = d.by_kind[kind]
+        if kind >= FACT or not rules or (a, b) <= s.anew:
             continue
         day = d.days.day(a >> 22)
-        before = {k: v[2] if v[0] == day else 0 for k, v in scratch.acc.items()}
+        before = {r.index: scratch.acc.get(r.index) for r in rules}
         if not scoring.score(scratch, a >> 22, scoring.as_classified(s, b, data) if s.agents else b, data, d):
             continue
-        for index, acc in scratch.acc.items():
-            gained = acc[2] - before.get(index, 0) if acc[0] == day else 0
-            if gained:
-                found = raw.setdefault((index, day), [0, position(c), "scored"])
-                found[0] += gained
+        for index, old in before.items():
+            now = scratch.acc.get(index)
+            if now is not None and now is not old:
+                gained = now[2] - (old[2] if old is not None and old[0] == day else 0)
+                if gained:
+                    found = raw.setdefault((index, day), [0, position(c), "scored"])
+                    found[0] += gained
     return raw
 
 

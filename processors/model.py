@@ -8,6 +8,7 @@ what was published: handoffs minted, sequence numbers, and, while something wait
 from __future__ import annotations
 
 from base64 import b85decode
+from functools import lru_cache
 from typing import Any
 from uuid import UUID, uuid5
 
@@ -78,6 +79,7 @@ DEAL_STATUS = ("open", "won", "lost", "on_hold", "deleted")
 _HANDOFFS = UUID("6a1f2c58-57a5-4bb1-9d5e-0f6f4a0c7d11")
 
 
+@lru_cache(1 << 14)  # it is asked for with every output
 def handoff_id(subject: str, ordinal: int) -> str:
     """uuid5 of the subject at minting and the ordinal of minting (DOMAIN 5)."""
     return str(uuid5(_HANDOFFS, f"{subject}/{ordinal}"))
@@ -392,7 +394,10 @@ def unpacked(data: bytes | memoryview) -> bytes | memoryview:
         return _unpack(view[1:])
     if view[:1] == PLAIN:
         return view[1:]
-    raise RowVersionError(f"row layout {view[0]} is unknown to this version; upgrade this worker")
+    raise RowVersionError(
+        f"row layout {view[0]} is unknown to this version; upgrade this worker, or, where a development version wrote it, "
+        "build the rows anew under another app_id"
+    )
 
 
 def weight(data: bytes) -> int:

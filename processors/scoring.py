@@ -31,8 +31,9 @@ def score(s: State, t: int, b: int, data: Any, d: Compiled) -> bool:
     day = d.days.day(t)
     fields = None
     moved = False
-    for rule in rules:
-        if rule.when is not None:
+    alone = type(data) is str
+    for rule in d.holding(kind, data) if alone else rules:
+        if rule.when is not None and not alone:
             if fields is None:
                 fields = view(kind, data)
             if not rule.when.test(fields):

@@ -96,8 +96,19 @@ def seen(row: Row, s: State, scope: Scope) -> Seen:
     )  # fmt: skip
 
 
+def _same(x: Seen, y: Seen) -> bool:
+    """The very same objects: told in a fraction of the time that it takes to compare what is in them."""
+    return (
+        x.journeys is y.journeys and x.shares is y.shares and x.credit is y.credit and x.source is y.source
+        and x.segment is y.segment and x.created is y.created and x.generated is y.generated and x.past is y.past
+        and x.links is y.links
+    )  # fmt: skip
+
+
 def credit_of(row: Row, s: State, scope: Scope) -> tuple[Credit, ...]:
     """What the lead's touches earned; only rows that won something, or gave it back, have to look."""
+    if not s.shares and not row.members:
+        return ()
     if row.target or not (any(x.outcome == WON for x in s.shares.values()) or _refunded(row.members)):
         return ()
     items = [e for e in effective(row, whole=True) if (e[0], e[1]) <= (s.a, s.b)]
@@ -198,7 +209,7 @@ def process(
         _compact(row, scope.definitions[head.definition])
     versions.remember(row, scope.definitions)
     after_ = seen(row, head, scope)
-    if any(x is not y for x, y in zip(before, after_, strict=True)) and before != after_:
+    if not _same(before, after_) and before != after_:
         out.moved = (before, after_)
     out.engaged = (tallied, dict(row.tally.counts)) if tallied != row.tally.counts else None
     spoke = row.spoke
