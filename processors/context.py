@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 _TOP_ROWS, _LAST_TOUCHES, _DISCOVERIES = 10, 10, 10
 _TREND_DAYS = 7
 _DISCOVERY = KIND["discovery_recorded"]
+_TOUCHED = KIND["touched"]
 #: What a visitor does, as against what is sent to them.
 _SENDS = frozenset(KIND[name] for name in ("email_sent", "email_delivered", "email_bounced"))
 _INPUTS = ("engagement", "lead", "deal", "inbox")
@@ -36,7 +37,6 @@ def of(row: Row, j: Journey, h: Handoff, now: int, scope: Scope) -> dict[str, An
     points = scoring.engagement(s, d.days.day(at), d)
     attributes = {k: str(v)[:200] for k, v in s.attributes.items() if v is not None}
     known, missing = scoring.known_of(s.attributes, d)
-    touches = _touches(items)
     hoped = priority.outlook(s, h, at, scope)
     return {
         "qualified_by": "hand_raise"
@@ -55,7 +55,7 @@ def of(row: Row, j: Journey, h: Handoff, now: int, scope: Scope) -> dict[str, An
             }
             for r in rows[:_TOP_ROWS]
         ],
-        "last_touches": touches[-_LAST_TOUCHES:],
+        "last_touches": _touches(items),
         "fit_milli": s.fit,
         "fit_grade": scoring.grade(s.fit, d),
         "engagement_milli": points,
@@ -87,15 +87,18 @@ def reasons(rows: list[explain.ScoreRow]) -> list[dict[str, Any]]:
     return [{"rule": k, "points_milli": v} for k, v in sorted(by_rule.items(), key=lambda x: (-x[1], x[0]))]
 
 
-def _engagements(items: list[Item]) -> Iterator[Item]:
+def _met(items: list[Item]) -> Iterator[Item]:
+    """What the lead did, and where sales has been in touch."""
     for e in items:
         kind = e[1] >> 8 & 255
-        if kind < FACT and kind not in _SENDS and (e[1] & AGENT_MASK) >> AGENT_SHIFT < PROXY:
+        engaged = kind < FACT and kind not in _SENDS and (e[1] & AGENT_MASK) >> AGENT_SHIFT < PROXY
+        if engaged or kind == _TOUCHED:
             yield e
 
 
 def _touches(items: list[Item]) -> list[dict[str, Any]]:
-    last = list(_engagements(items))[-_LAST_TOUCHES:]
+    """The newest first, as the schema says."""
+    last = list(_met(items))[: -_LAST_TOUCHES - 1 : -1]
     return [
         {
             "type": NAME[e[1] >> 8 & 255],

@@ -333,6 +333,18 @@ def test_recycling_resumes_nurture() -> None:
     ]
 
 
+def test_who_is_called_again_comes_with_what_sales_has_done_before() -> None:
+    f, _ = handed_over()
+    f.say("touched", at(1, 12), {"channel": "phone", "kind": "call"})
+    f.say("rejected", at(1, 13), {"reason_code": "timing"})
+    f.say("form_submitted", at(1, 14), {"form_id": "contact", "intent": "hand_raise"})
+    context = f.out("handoffs", kind="made")[-1]["context"]
+    assert [(x["type"], x["detail"]) for x in context["last_touches"][:2]] == [
+        ("form_submitted", "contact, hand_raise"),
+        ("touched", "phone, call"),
+    ]
+
+
 def test_the_context_says_what_sales_would_have_to_look_up() -> None:
     f = Funnel(partitions=4)
     f.fit()
@@ -352,7 +364,8 @@ def test_the_context_says_what_sales_would_have_to_look_up() -> None:
     value = f.driver.topics[f.settings.topics.engagement][best["partition"]][best["offset"]].value
     assert value is not None
     assert b"content_downloaded" in value
-    assert [x["type"] for x in c["last_touches"]][-1] == "content_downloaded"
+    assert c["last_touches"][0]["type"] == "content_downloaded", "the newest first"
+    assert [x["at"] for x in c["last_touches"]] == sorted((x["at"] for x in c["last_touches"]), reverse=True)
     assert c["first_utm"] == {"source": "first", "medium": "cpc"}
     assert (c["fit_milli"], c["fit_grade"]) == (63_000, "C")
     assert c["discovery"][0]["text_ref"] == "note-1"

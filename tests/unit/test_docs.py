@@ -20,6 +20,8 @@ def _build() -> dict[str, str]:
     return pages
 
 
-@pytest.mark.parametrize("name", ["settings.md", "topics.md", "events.md", "figures.md", "restatements.md"])
+@pytest.mark.parametrize(
+    "name", ["settings.md", "topics.md", "events.md", "outputs.md", "figures.md", "restatements.md"]
+)
 def test_page_is_up_to_date(name: str) -> None:
     assert (DOCS / "reference" / name).read_text("utf-8") == _build()[name], "run `make docs`"
