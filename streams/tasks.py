@@ -34,6 +34,7 @@ CATCH_UP_SLICES = 4
 #: Positions that move without records (markers of transactions) are committed at least this often.
 #: At once would cost one transaction per marker, and forwards to the inbox leave many.
 IDLE_COMMIT_S = 1.0
+NOWHERE = -1
 #: While catching up: others wait for these positions before they say anything (`streams.past`).
 CATCH_UP_COMMIT_S = 0.1
 
@@ -55,9 +56,11 @@ class Input:
         self._chunks: deque[tuple[Sequence[SourceRecord], int]] = deque()
         self._index = 0
 
-    def begin(self, start: int, end: int, note: str) -> None:
-        self.next = self.tail = self.committed = start
-        self.end, self.note = end, note
+    def begin(self, start: int, end: int, committed: OffsetAndMetadata | None) -> None:
+        self.next = self.tail = start
+        self.end = end
+        # What was never committed is, even where there is nothing to read: others wait for all that lies before.
+        self.committed, self.note = committed or (NOWHERE, "")
 
     def put(self, batch: Batch, after: int) -> None:
         """A batch that reaches up to position ``after``; what is known already is cut off.
@@ -178,13 +181,17 @@ class Task:
 
     # -- called from outside -------------------------------------------------------------------
 
-    def position(self, starts: Mapping[TP, int], ends: Mapping[TP, int], notes: Mapping[TP, str]) -> None:
-        """Where each input begins, where it ended when the task took over, and what was noted with its committed
-        position; counts once."""
+    def position(
+        self,
+        starts: Mapping[TP, int],
+        ends: Mapping[TP, int],
+        committed: Mapping[TP, OffsetAndMetadata | None],
+    ) -> None:
+        """Where each input begins, where it ended when the task took over, and what was committed; counts once."""
         if self._positioned.is_set() or not all(source.tp in starts for source in self.inputs.values()):
             return
         for source in self.inputs.values():
-            source.begin(starts[source.tp], ends.get(source.tp, 0), notes.get(source.tp, ""))
+            source.begin(starts[source.tp], ends.get(source.tp, 0), committed.get(source.tp))
         self._positioned.set()
 
     def tail(self, topic: str) -> int | None:
@@ -419,9 +426,14 @@ class Tasks:
             task.put(message.topic, message.value, message.offset + 1)
         # else it belongs to a former assignment and comes again
 
-    def positioned(self, starts: Mapping[TP, int], ends: Mapping[TP, int], notes: Mapping[TP, str]) -> None:
+    def positioned(
+        self,
+        starts: Mapping[TP, int],
+        ends: Mapping[TP, int],
+        committed: Mapping[TP, OffsetAndMetadata | None],
+    ) -> None:
         for task in self._tasks.values():
-            task.position(starts, ends, notes)
+            task.position(starts, ends, committed)
 
     def tail(self, tp: TP) -> int | None:
         task = self._tasks.get(tp.partition)

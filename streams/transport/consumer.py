@@ -213,8 +213,7 @@ class BatchConsumer(driver.Consumer):
             self._read_offset[tp] = starts[tp] or None
         self._expected = starts
         if fresh:
-            notes = {tp: position.metadata for tp, position in committed.items() if position is not None}
-            self.app.tasks.positioned(starts, ends, notes)
+            self.app.tasks.positioned(starts, ends, committed)
             self.app.tasks.watch(self._past())
 
     def _past(self) -> Past:

@@ -108,11 +108,13 @@ def run(
     start: int = 0,
     ends: Mapping[str, int],
     script: Callable[[], Awaitable[None]],
-    notes: Mapping[TP, str] | None = None,
+    committed: Mapping[TP, OffsetAndMetadata | None] | None = None,
 ) -> None:
     async def play() -> None:
         running = asyncio.create_task(task.run())
-        task.position({TP(t, 0): start for t in "xy"}, {TP(t, 0): ends[t] for t in "xy"}, notes or {})
+        tps = [TP(t, 0) for t in "xy"]
+        at = {tp: OffsetAndMetadata(start, "") for tp in tps} if committed is None else committed
+        task.position(dict.fromkeys(tps, start), {tp: ends[tp.topic] for tp in tps}, at)
         await until(lambda: task.ready)
         await script()
         task.close(for_good=True)
@@ -160,6 +162,21 @@ def test_each_call_is_merged_before_the_next() -> None:
     assert tape.timers == [5_000], "what is not due on the fixed clock stays"
 
 
+NOTED = {TP("x", 0): OffsetAndMetadata(0, ""), TP("y", 0): OffsetAndMetadata(0, UNREAD)}
+
+
+def test_what_was_never_committed_is_even_where_retention_has_left_nothing_to_read() -> None:
+    """Whoever takes over waits for what lies before a position: here nothing does."""
+    tape, log = Tape(), Log()
+    task = make(tape, log)
+
+    async def script() -> None:
+        await until(lambda: log.stored)
+
+    run(task, start=7, ends={"x": 7, "y": 7}, script=script, committed={TP("x", 0): OffsetAndMetadata(5, "")})
+    assert log.stored == [(0, 0, {"x": 7, "y": 7})]
+
+
 def test_positions_say_for_whoever_takes_over_whether_the_past_was_read() -> None:
     tape, log, read = Tape(), Log(), []
     task = make(tape, log, past_is_read=lambda: bool(read))
@@ -172,7 +189,7 @@ def test_positions_say_for_whoever_takes_over_whether_the_past_was_read() -> Non
         task.wake()
         await until(lambda: task.live and len(log.stored) == 2)
 
-    run(task, ends={"x": 1, "y": 0}, script=script, notes={TP("y", 0): UNREAD})
+    run(task, ends={"x": 1, "y": 0}, script=script, committed=NOTED)
     assert log.stored == [(0, 1, {"x": 1}), (0, 0, {"x": 1, "y": 0})], "cleared even where nothing has moved"
     assert log.notes == [{UNREAD}, {""}]
 
@@ -225,7 +242,7 @@ def test_nothing_is_wanted_before_the_rows_are_there_or_beyond_the_room() -> Non
 
 def test_a_hole_is_refused_and_an_overlap_cut_off() -> None:
     source = Input(TP("x", 0))
-    source.begin(5, 20, "")
+    source.begin(5, 20, OffsetAndMetadata(5, ""))
     source.put(Batch(3, [record("x", n, n) for n in range(3, 8)]), 8)
     assert [r.offset for r in source.take(10, None)] == [5, 6, 7]
     source.put(Batch(6, []), 9)
