@@ -256,6 +256,29 @@ def test_budgets_and_targets_of_both_teams(books: Shop) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("figure", "value", "pace"),
+    [
+        ("customer_nps", 50, 2),
+        ("onboardings_open", 2, Fraction(1, 2)),
+        ("new_customers", 1, Fraction(31, 10)),
+    ],
+)
+def test_a_score_or_a_stock_is_expected_whole_and_what_is_counted_by_the_day(
+    figure: str, value: int, pace: Any
+) -> None:
+    """A score of 100 against one of 50 once was over six times on course on the 10th."""
+    f = Shop(now=T0)
+    term = {"period_start": "2026-03-01", "period_end": "2026-03-31"}
+    f.learn("target_set", on(1), team="sales", figure=figure, value=value, **term)
+    f.opened(1, 10, account_id="acc-1", leads=())
+    f.won(2, 10)
+    f.account("onboarding_started", 3)
+    f.account("feedback_given", 4, kind="nps", score=10)
+    f.until(on(10))
+    assert set(f.figure("target_pace").values()) == {pace}
+
+
 def test_an_empty_world_has_nothing_and_says_so() -> None:
     f = Shop(now=T0)
     values = f.values()
