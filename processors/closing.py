@@ -103,7 +103,7 @@ MADE = (
     From("onboardings", "onboarding_on", ("days",)),
     From("renewals", "renewal_on", ("renewal",)),
     From("renewal_amount", "renewal_amount_on", ("renewal", "currency")),
-    From("recurring", "recurring_on", ("kind", "currency", "since")),
+    From("recurring", "recurring_on", ("kind", "currency", "since", "came")),
     From("feedback", "feedback_on", ("kind", "score")),
     From("nurture", "nurture_on", ("signal", "source")),
     From("material_journeys", "helped_on", ("source",)),
@@ -155,7 +155,7 @@ def labels_of(made: From) -> tuple[str, ...]:
 
 
 def _word_of(column: str) -> Callable[[Any], str]:
-    return {"bin": lambda n: str(bin_seconds(n)), "since": iso}.get(column, str)
+    return {"bin": lambda n: str(bin_seconds(n)), "since": iso, "came": iso}.get(column, str)
 
 
 class _Picked(NamedTuple):
