@@ -72,7 +72,8 @@ FIGURES: tuple[Figure, ...] = (
     ),
     figure(
         "customers_joined", "customers", "accounts",
-        "accounts that became customers in the period: new, returned after they had left, or implied by what came later",
+        "accounts that became customers in the period: new (a deal won without an account is one), returned after they "
+        "had left, or implied by what came later",
         count("joined_on"), (), ("kind",),
     ),
     figure(

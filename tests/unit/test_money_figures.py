@@ -180,26 +180,29 @@ def test_what_a_lead_costs_by_channel(books: Shop) -> None:
 def test_what_a_customer_costs_and_brings(books: Shop) -> None:
     # customers: the account of deal-1, and whoever bought deal-2
     assert at_march(books, "cac") == Fraction(31_100 + 31_000, 2)
-    # 143,000 in three months, of half an account on average: none on 1 January, one on 31 March
-    assert at_march(books, "arpa") == Fraction(143_000 * 2, 3)
+    # 143,000 in three months, of one customer on average: none on 1 January, both on 31 March
+    assert at_march(books, "arpa") == Fraction(143_000, 3)
     assert (at_march(books, "churn_rate"), at_march(books, "clv"), at_march(books, "clv_to_cac")) == (
         None,
     ) * 3
-    assert at_march(books, "payback") == Fraction(31_050) / (Fraction(286_000, 3) * Fraction(3, 4))
+    assert at_march(books, "payback") == Fraction(31_050) / (Fraction(143_000, 3) * Fraction(3, 4))
     assert at_march(books, "clv_realised") == 50_000 * Fraction(3, 4) / 2
+    # whoever counts as won counts as there
+    assert at_march(books, "new_customers") == books.inputs("arpa", at=MARCH_END)["customers_at_end"] == 2
+    assert at_march(books, "customers_joined") == {("new",): 2}
 
 
 def test_what_a_customer_is_worth_once_one_has_left(books: Shop) -> None:
     def july(name: str) -> Any:
-        return books.one(name, at=on(153, 23))  # 31 July: the three months began on 1 May with one customer
+        return books.one(name, at=on(153, 23))  # 31 July: the three months began on 1 May with two customers
 
-    assert july("churn_rate") == Fraction(1, 3)
-    assert july("arpa") == Fraction(6_000) / Fraction(1, 2) / 3
-    assert july("clv") == 4_000 * Fraction(3, 4) / Fraction(1, 3) == 9_000
-    assert july("clv_to_cac") == Fraction(9_000, 31_050)
-    assert july("payback") == Fraction(31_050, 3_000)
+    assert july("churn_rate") == Fraction(1, 6)
+    assert july("arpa") == Fraction(6_000) / Fraction(3, 2) / 3
+    assert july("clv") == Fraction(4_000, 3) * Fraction(3, 4) / Fraction(1, 6) == 6_000
+    assert july("clv_to_cac") == Fraction(6_000, 31_050)
+    assert july("payback") == Fraction(31_050, 1_000)
     # The same three months, asked for as a period that ends with them
-    assert books.one("churn_rate", "2026-07", at=on(200)) == Fraction(1, 3)
+    assert books.one("churn_rate", "2026-07", at=on(200)) == Fraction(1, 6)
     assert books.one("cac", "2026-07", at=on(200)) is None, "nobody was won in July"
 
 
