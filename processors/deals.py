@@ -213,7 +213,11 @@ class _Walk:
         """A change of stage that carries a status is that status; which fact it stands for is returned."""
         v, status = self.values, _STATUS.get(str(p.get("status")), RUNNING)
         v["stage"] = p.get("stage") or v.get("stage", "")
-        self._probability(p)
+        if status in (
+            RUNNING,
+            ON_HOLD,
+        ):  # the 0 or 1 of a closing says nothing, should the deal be open again
+            self._probability(p)
         old = v["status"]
         if status == old or (old == DELETED and status == LOST_DEAL):
             return ""

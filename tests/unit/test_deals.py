@@ -110,6 +110,21 @@ def test_why_a_deal_was_lost_may_come_after_the_change_of_its_stage() -> None:
     assert deal(f).reason == "", "nobody said why it was lost again"
 
 
+@pytest.mark.parametrize(("status", "closing"), [("won", 1.0), ("lost", 0.0)])
+def test_a_reopened_deal_is_as_likely_as_before_it_was_closed(status: str, closing: float) -> None:
+    """The certainty of the closing once stayed in the forecast: all 900 after a win was taken back."""
+    f = shop()
+    f.opened(2, 900, probability=0.4)
+    f.say(
+        "stage_changed", on(3), {"stage": "closed", "status": status, "probability": closing}, deal="deal-1"
+    )
+    assert f.one("forecast") == 0
+    f.say("reopened", on(4), deal="deal-1")
+    assert f.one("forecast") == 360
+    f.say("stage_changed", on(5), {"stage": "s", "status": "open", "probability": 0.5}, deal="deal-1")
+    assert f.one("forecast") == 450
+
+
 def test_of_two_openings_the_one_that_knows_the_account_counts() -> None:
     for first, second in (({"account_id": "acc-1"}, {}), ({}, {"account_id": "acc-1"})):
         f = shop()
