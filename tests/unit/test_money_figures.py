@@ -9,7 +9,8 @@ import pytest
 
 from processors.days import DAY, day_number, iso, months_before
 from processors.report import FIGURES, report
-from streams.cli.figures import shown
+from streams.cli.figures import print_report, shown
+from streams.state_reader import figures_of_rows, loaded
 from tests.money_world import EUR, Shop, on
 from tests.strategies import T0
 
@@ -313,6 +314,17 @@ def test_amounts_in_base_currency_say_which(books: Shop) -> None:
     assert (value.unit, shown(value)) == ("minor units EUR", "1,430.00 EUR")
     (cost,) = books.values(only=("cost_per_lead",), at=MARCH_END)
     assert shown(cost) == "155.50 EUR"
+
+
+def test_people_are_told_in_which_unit_money_is_that_a_figure_is_made_of(
+    books: Shop, capsys: pytest.CaptureFixture[str]
+) -> None:
+    totals = figures_of_rows(loaded(books.driver.all_rows()), books.topology, MARCH_END)
+    more: dict[str, Any] = {"market": books.topology.market, "reference": books.topology.reference}
+    print_report(totals, books.topology.definitions, MARCH_END, only=["collected"], **more)
+    *_, head, line = (" ".join(x.split()) for x in capsys.readouterr().out.splitlines())
+    assert head == "value from (money in minor units)"
+    assert line == "collected 500.00 EUR paid 60,000, refunded 10,000"
 
 
 @pytest.mark.parametrize(
