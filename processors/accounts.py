@@ -42,7 +42,7 @@ COLUMNS: dict[str, tuple[str, ...]] = {
     "onboarding_open": (),
     "renewal_on": ("renewal", "day"),
     "renewal_amount_on": ("renewal", "currency", "day"),
-    "recurring_on": ("kind", "currency", "since", "day"),
+    "recurring_on": ("kind", "currency", "since", "came", "day"),
     "feedback_on": ("kind", "score", "day"),
 }
 #: What became of a contract whose renewal fell due.
@@ -230,7 +230,8 @@ def _dated(customer: Customer, d: Compiled, put: Any) -> None:
             put("renewal_on", *key)
             put("renewal_amount_on", key[0], term.currency, key[1], n=term.amount)
     for x in customer.recurring:
-        put("recurring_on", *_money(x), day(x.since), day(x.t), n=x.amount)
+        for came, n in x.of or ((x.t, x.amount),):
+            put("recurring_on", *_money(x), day(x.since), day(came), day(x.t), n=n)
     for t, kind, score in customer.feedback:
         put("feedback_on", kind, EMPTY if score is None else score, day(t))
 
@@ -244,12 +245,13 @@ def _money(x: Booking) -> tuple[str, str]:
 
 class Retention(Struct, frozen=True):
     """Of those who were customers when a period began: what their contracts were worth then, and how that changed
-    within it, in one currency's minor units. ``gross`` and ``net`` are None where they were worth nothing."""
+    within it, in one currency's minor units. What came within it and went again is neither less nor more. ``gross``
+    and ``net`` are None where they were worth nothing."""
 
     start: int
-    lost: int  # churned
-    less: int  # contracted, or renewed for less
-    more: int  # expanded, or renewed for more
+    lost: int  # of it, churned
+    less: int  # of it, contracted or renewed for less
+    more: int  # expanded, or renewed for more, and still there
 
     @property
     def gross(self) -> Fraction | None:
@@ -262,22 +264,22 @@ class Retention(Struct, frozen=True):
         return Fraction(self.start - self.lost - self.less + self.more, self.start) if self.start else None
 
 
-def retention(recurring: dict[tuple[str, int, int], int], first: int, last: int) -> Retention:
+def retention(recurring: dict[tuple[str, int, int, int], int], first: int, last: int) -> Retention:
     """Retention over the days ``first`` to ``last``, both included.
 
-    :param recurring: (kind, since, day) -> minor units of one currency, as ``recurring_on``.
+    :param recurring: (kind, since, came, day) -> minor units of one currency, as ``recurring_on``.
     """
     start = lost = less = more = 0
-    for (kind, since, day), n in recurring.items():
+    for (kind, since, came, day), n in recurring.items():
         if day < first:
             start += sign_of(kind) * n
         elif day <= last and since < first:
-            if kind == "churned":
+            if came >= first:
+                more += sign_of(kind) * n
+            elif kind == "churned":
                 lost += n
-            elif sign_of(kind) < 0:
-                less += n
             else:
-                more += n
+                less += n
     return Retention(start, lost, less, more)
 
 

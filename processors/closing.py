@@ -103,7 +103,7 @@ MADE = (
     From("onboardings", "onboarding_on", ("days",)),
     From("renewals", "renewal_on", ("renewal",)),
     From("renewal_amount", "renewal_amount_on", ("renewal", "currency")),
-    From("recurring", "recurring_on", ("kind", "currency", "since")),
+    From("recurring", "recurring_on", ("kind", "currency", "since", "came")),
     From("feedback", "feedback_on", ("kind", "score")),
     From("nurture", "nurture_on", ("signal", "source")),
     From("material_journeys", "helped_on", ("source",)),
@@ -113,8 +113,8 @@ MADE = (
     From("emails", "email_on", ("email", "agent", "campaign", "source")),
     From("visits", "visit_on", ("channel", "source")),
     From("page_views", "page_on", ("channel", "source")),
-    From("forms", "form_on", ("intent", "source")),
-    From("downloads", "download_on", ("asset", "source")),
+    From("forms", "form_on", ("intent", "channel", "source")),
+    From("downloads", "download_on", ("asset", "channel", "source")),
     From("social", "social_on", ("network", "reaction", "source")),
     From("events", "event_on", ("kind", "answer", "source")),
     From("product", "product_on", ("feature", "trial", "source")),
@@ -155,7 +155,7 @@ def labels_of(made: From) -> tuple[str, ...]:
 
 
 def _word_of(column: str) -> Callable[[Any], str]:
-    return {"bin": lambda n: str(bin_seconds(n)), "since": iso}.get(column, str)
+    return {"bin": lambda n: str(bin_seconds(n)), "since": iso, "came": iso}.get(column, str)
 
 
 class _Picked(NamedTuple):

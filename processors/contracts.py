@@ -47,7 +47,8 @@ class Term(Struct, frozen=True):
 class Booking(Struct, frozen=True):
     """Money or value that moved at ``t``: minor units, never negative; the kind says which way.
 
-    ``since``: when the account became the customer that it is.
+    ``since``: when the account became the customer that it is. ``of``: what a fall takes away, as (when it had come,
+    minor units), the newest first.
     """
 
     kind: str
@@ -55,6 +56,7 @@ class Booking(Struct, frozen=True):
     amount: int
     currency: str
     since: int = 0
+    of: tuple[tuple[int, int], ...] = ()
 
 
 class Contracts:
@@ -67,6 +69,9 @@ class Contracts:
         self.at = at
         self.terms: dict[str, list[Term]] = {}
         self.worth: dict[tuple[str, str], int] = {}  # contract, currency
+        self.came: dict[
+            str, list[tuple[int, int]]
+        ] = {}  # by currency: when what they are worth came, and how much
         self.signed = ""  # the contract that was signed last
         self.changes: list[Booking] = []
         self.since = 0
@@ -158,7 +163,22 @@ class Contracts:
     def _change(self, t: int, contract: str, currency: str, by: int, kind: str) -> None:
         if by:
             self.worth[contract, currency] = self.worth.get((contract, currency), 0) + by
-            self.changes.append(Booking(kind, t, abs(by), currency, self.since))
+            of = self._taken(currency, -by)
+            if by > 0:
+                self.came.setdefault(currency, []).append((t, by))
+            self.changes.append(Booking(kind, t, abs(by), currency, self.since, of))
+
+    def _taken(self, currency: str, amount: int) -> tuple[tuple[int, int], ...]:
+        """What came last goes first: so nobody counts as lost what was not there when a period began."""
+        out: list[tuple[int, int]] = []
+        came = self.came.get(currency, [])
+        while amount > 0 and came:
+            t, n = came.pop()
+            out.append((t, min(n, amount)))
+            if n > amount:
+                came.append((t, n - amount))
+            amount -= n
+        return tuple(out)
 
     def _value(self, t: int, contract: str, amount: int, currency: str, kinds: tuple[str, str]) -> None:
         """The contract is worth ``amount`` from now on; ``kinds`` of change: up, down."""

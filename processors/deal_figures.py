@@ -46,6 +46,7 @@ def of_deal(deal: Deal | None, scope: Scope, fine: bool = True) -> Contribution:
             add(out, attribution.contribution(earned, d, fine).items())
         if fine and not deal.account:  # a customer that nobody gave an account
             out["new_customer_on", day(deal.closed)] = 1
+            out["joined_on", "new", day(deal.closed)] = 1
     return {k: n for k, n in out.items() if n}
 
 

@@ -69,15 +69,18 @@ def _weight(value: Any) -> Fraction | None:
             w = Fraction(str(value))
         except (ValueError, ZeroDivisionError):
             return None
-        return w if w > 0 else None
+        return w if w >= 0 else None
     return None
 
 
 def _normal(leads: dict[str, Fraction | None]) -> tuple[tuple[str, int, int], ...]:
-    """Weights that sum to 1: equal where none is given; a missing one among given ones takes their mean."""
-    given = [w for w in leads.values() if w is not None]
+    """Weights that sum to 1: equal where none is given; a missing one among given ones takes their mean. Who is given 0
+    has no part, unless that leaves nobody."""
+    given = [w for w in leads.values() if w]
     mean = sum(given, Fraction(0)) / len(given) if given else Fraction(1)
     whole = {k: w if w is not None else mean for k, w in leads.items()}
+    if not any(whole.values()):
+        whole = dict.fromkeys(leads, mean)
     total = sum(whole.values(), Fraction(0))
     shares = ((k, w / total) for k, w in sorted(whole.items()))
     return tuple((k, w.numerator, w.denominator) for k, w in shares)
@@ -94,6 +97,8 @@ class _Walk:
         self.former: dict[str, tuple[int, int, int]] = {}
         self.course: list[Stand] = []
         self.closes = 0
+        self.closing = 0  # the step that closed the deal last
+        self.dated = False  # whoever told of that win said when it was signed
 
     def take(self, e: Item) -> None:
         self._take(e)
@@ -126,7 +131,7 @@ class _Walk:
         elif name == "stage_changed":
             name = self._stage(p, t)
         else:
-            self._closed(name, p, t)
+            name = self._closed(name, p, t)
         if name in _SHARE_OF:
             step = (
                 a,
@@ -149,7 +154,8 @@ class _Walk:
         if "amount" not in v:  # what is dated before the opening knows better: clocks differ
             v.update(amount=p.get("amount") or 0, currency=p.get("currency") or "")
         v.setdefault("stage", p.get("stage") or "")
-        v.update(account=p.get("account_id") or "", pipeline=p.get("pipeline") or "")
+        for field, told in (("account", "account_id"), ("pipeline", "pipeline")):
+            v[field] = p.get(told) or v.get(field, "")  # of two systems one may not know
         self._probability(p)
 
     def _link(self, name: str, p: dict[str, Any], key: tuple[int, int, int]) -> None:
@@ -165,35 +171,63 @@ class _Walk:
         v = self.values
         v.update(amount=p.get("amount") or 0, currency=p.get("currency") or v.get("currency", ""))
 
-    def _closed(self, name: str, p: dict[str, Any], t: int) -> None:
+    def _closed(self, name: str, p: dict[str, Any], t: int) -> str:
+        """:returns: the fact that it stands for; "" for none."""
         v = self.values
         if name == "won":
-            if p.get("amount") is not None:
-                self._amount(p)
-            if v["status"] != WON:
-                v.update(status=WON, closed=p.get("closed_at") or t, reason="")
+            self._won(p, t)
         elif name == "lost":
-            if v["status"] not in (LOST_DEAL, DELETED):
-                v.update(status=LOST_DEAL, closed=t, reason=p.get("reason_code") or "")
+            reason = p.get("reason_code") or ""
+            if v["status"] == DELETED:
+                return ""
+            if v["status"] != LOST_DEAL:
+                v.update(status=LOST_DEAL, closed=t, reason=reason)
+                self.closing = len(self.steps)
+            elif not v.get("reason"):  # a change of stage had said so first, and did not know why
+                v["reason"] = reason
+                self._known_later()
         elif name == "deal_reopened":
             v.update(status=RUNNING, closed=0, reason="", reopened=v.get("reopened", 0) + 1)
         elif name == "deleted":
             v.update(status=DELETED, closed=t)
+        return name
+
+    def _won(self, p: dict[str, Any], t: int) -> None:
+        v, signed = self.values, p.get("closed_at")
+        if p.get("amount") is not None:
+            self._amount(p)
+        if v["status"] != WON:
+            v.update(status=WON, closed=signed or t, reason="")
+            self.dated, self.closing = bool(signed), len(self.steps)
+        elif signed and not self.dated:  # a change of stage, or another system, did not know when
+            v["closed"], self.dated = signed, True
+            self._known_later()
+
+    def _known_later(self) -> None:
+        """What is known of the closing now was so since the fact that closed the deal."""
+        v = self.values
+        for n in range(self.closing, len(self.steps)):
+            self.steps[n] = (*self.steps[n][:6], v.get("reason", ""), v["closed"])
 
     def _stage(self, p: dict[str, Any], t: int) -> str:
         """A change of stage that carries a status is that status; which fact it stands for is returned."""
         v, status = self.values, _STATUS.get(str(p.get("status")), RUNNING)
         v["stage"] = p.get("stage") or v.get("stage", "")
-        self._probability(p)
+        if status in (
+            RUNNING,
+            ON_HOLD,
+        ):  # the 0 or 1 of a closing says nothing, should the deal be open again
+            self._probability(p)
         old = v["status"]
-        if status == old:
+        if status == old or (old == DELETED and status == LOST_DEAL):
             return ""
-        v.update(status=status, closed=t if status in (WON, LOST_DEAL) else 0)
+        v.update(status=status, closed=t if status in (WON, LOST_DEAL) else 0, reason="")
+        self.dated, self.closing = False, len(self.steps)
         if status == WON:
             return "won"
         if status == LOST_DEAL:
             return "lost"
-        if old in (WON, LOST_DEAL):
+        if old in (WON, LOST_DEAL, DELETED):
             v["reopened"] = v.get("reopened", 0) + 1
             return "deal_reopened"
         return ""

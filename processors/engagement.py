@@ -43,8 +43,8 @@ COLUMNS: dict[str, tuple[str, ...]] = {
     "email_on": ("email", "agent", "campaign", *_LEAD, "day"),
     "visit_on": ("channel", *_LEAD, "day"),
     "page_on": ("channel", *_LEAD, "day"),
-    "form_on": ("intent", *_LEAD, "day"),
-    "download_on": ("asset", *_LEAD, "day"),
+    "form_on": ("intent", "channel", *_LEAD, "day"),
+    "download_on": ("asset", "channel", *_LEAD, "day"),
     "social_on": ("network", "reaction", *_LEAD, "day"),
     "event_on": ("kind", "answer", *_LEAD, "day"),
     "product_on": ("feature", "trial", *_LEAD, "day"),
@@ -148,9 +148,9 @@ def _done(kind: int, data: Any, stay: Stay, day: int, put: Any) -> None:
     first, second = str(field(data, 0) or EMPTY), field(data, 1)
     name = NAME[kind]
     if name == "form_submitted":
-        put(("form_on", str(second or EMPTY), day))
+        put(("form_on", str(second or EMPTY), stay.channel, day))
     elif name == "content_downloaded":
-        put(("download_on", first, day))
+        put(("download_on", first, stay.channel, day))
     elif name == "social_engaged":
         put(("social_on", first, str(second or EMPTY), day))
     elif name in ("event_registered", "event_attended"):

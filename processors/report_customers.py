@@ -22,11 +22,11 @@ def _retained(which: Callable[[Retention], Fraction | None]) -> Make:
     def make(t: Totals, by: Labels) -> Iterator[Line]:
         today = t.d.days.day(t.as_of_ms)
         period = t.period or Period(today - _TRAILING_DAYS + 1, today)
-        found: dict[Labels, dict[tuple[str, int, int], int]] = {}
-        for (*key, kind, since, day), n in t.sums(
-            Sel("recurring_on"), by, "", ("kind", "since", "day")
+        found: dict[Labels, dict[tuple[str, int, int, int], int]] = {}
+        for (*key, kind, since, came, day), n in t.sums(
+            Sel("recurring_on"), by, "", ("kind", "since", "came", "day")
         ).items():
-            found.setdefault(tuple(key), {})[kind, since, day] = n
+            found.setdefault(tuple(key), {})[kind, since, came, day] = n
         for group, recurring in found.items():
             r = retention(recurring, period.first, period.last)
             yield group, which(r), {"start": r.start, "lost": r.lost, "less": r.less, "more": r.more}, ""
@@ -72,7 +72,8 @@ FIGURES: tuple[Figure, ...] = (
     ),
     figure(
         "customers_joined", "customers", "accounts",
-        "accounts that became customers in the period: new, returned after they had left, or implied by what came later",
+        "accounts that became customers in the period: new (a deal won without an account is one), returned after they "
+        "had left, or implied by what came later",
         count("joined_on"), (), ("kind",),
     ),
     figure(
@@ -107,7 +108,8 @@ FIGURES: tuple[Figure, ...] = (
     figure(
         "gross_retention", "customers", "ratio",
         "(start - churned - contracted)/start, of what the contracts of those who were customers when the period "
-        f"began were worth then; without a period the last {_TRAILING_DAYS} days",
+        "began were worth then; what came within it and went again is none of it; "
+        f"without a period the last {_TRAILING_DAYS} days",
         _retained(lambda r: r.gross), (), ("currency",),
     ),
     figure(

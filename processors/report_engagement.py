@@ -87,16 +87,18 @@ FIGURES: tuple[Figure, ...] = (
         adds=False,
     ),
     figure(
-        "forms", "traffic", "forms", "forms sent, by what they were sent for; bots and proxies left out",
-        count("form_on"), LEAD, ("intent",),
+        "forms", "traffic", "forms",
+        "forms sent, by what they were sent for; the channel is that of their visit; bots and proxies left out",
+        count("form_on"), ("channel", *LEAD), ("intent",),
     ),
     figure(
         "engagement_events", "traffic", "events", "everything that people did or were sent, by who did it",
         count("engaged_on"), LEAD, ("type", "agent"),
     ),
     figure(
-        "content_downloads", "content", "downloads", "pieces of content taken; bots and proxies left out",
-        count("download_on"), ("asset", *LEAD),
+        "content_downloads", "content", "downloads",
+        "pieces of content taken; the channel is that of their visit; bots and proxies left out",
+        count("download_on"), ("asset", "channel", *LEAD),
     ),
     figure(
         "social_engagements", "social", "reactions", "reactions on social networks",

@@ -21,12 +21,8 @@ from processors.totals import Labels, Totals
 ALIASES = {
     "lead": "leads", "mql": "mqls", "sql": "sqls", "won": "deals_won", "revenue": "booked_revenue", "cpl": "cost_per_lead",
 }  # fmt: skip
-#: Of the units whose figures do not grow by the day.
-_LEVELS = ("ratio", "s", "days", "months", "times")
-_LEVEL_FIGURES = frozenset(
-    ("cost_per_lead", "cost_per_mql", "cost_per_sql", "cac", "arpa", "clv", "clv_realised", "deal_size_in_base",
-     "forecast", "forecast_sd", "velocity")
-)  # fmt: skip
+#: Figures of one value that do not grow by the day, beside shares, means and durations (`Figure.adds`).
+_LEVEL_FIGURES = frozenset(("cac", "arpa", "clv", "clv_realised", "onboardings_open", "crowded_browsers"))
 _PPM = 1_000_000
 _MONTHS = 12
 
@@ -100,7 +96,7 @@ class Targets:
             return None, "it is not told by owner"
         wanted = tuple(own[label] for label in by)
         lines = {key: value for key, value, _, _ in f.make(t.within(Period(target.first, target.last)), by)}
-        level = f.unit in _LEVELS or f.name in _LEVEL_FIGURES
+        level = not f.adds or f.name in _LEVEL_FIGURES
         actual = lines.get(wanted, None if level else 0)
         if actual is None:
             return None, ""

@@ -25,7 +25,8 @@ ISO_CHARS = 40
 ID_CHARS = 512
 #: Deeper values could not be written again by every encoder that a row passes.
 DEPTH = 32
-LAST_MS = 253_402_300_799_999  # the end of the year 9999: beyond it, a time has the wrong unit
+YEAR_2000_MS = 946_684_800_000  # before it, a time has the wrong unit,
+LAST_MS = 253_402_300_799_999  # as beyond the end of the year 9999
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MS = timedelta(milliseconds=1)
 
@@ -343,6 +344,12 @@ def _period(payload: dict[str, Any]) -> None:
     _in_order(payload, "period_start", "period_end")
 
 
+def _won(payload: dict[str, Any]) -> None:
+    if payload.get("closed_at") is not None and payload["closed_at"] < YEAR_2000_MS:
+        need = "give milliseconds since 1970, not seconds; nothing before the year 2000 is taken"
+        raise bad("payload.closed_at", payload["closed_at"], need)
+
+
 def _contract(payload: dict[str, Any]) -> None:
     _in_order(payload, "starts", "ends")
 
@@ -358,6 +365,7 @@ _RULES: dict[str, Callable[[dict[str, Any]], None]] = {
     "spend_recorded": _period,
     "budget_set": _period,
     "contract_signed": _contract,
+    "won": _won,
 }
 
 

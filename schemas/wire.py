@@ -8,10 +8,9 @@ from __future__ import annotations
 from typing import Any
 
 from schemas.envelope import ACCOUNT, ANONYMOUS, DEAL, LEAD, Envelope
-from schemas.fields import LAST_MS, Shape, bad, fits, instant, missing, subject_id
+from schemas.fields import LAST_MS, YEAR_2000_MS, Shape, bad, fits, instant, missing, subject_id
 from schemas.vocabulary import DEAL_REOPENED, REOPENED
 
-YEAR_2000_MS = 946_684_800_000
 WIRE_FIELDS = frozenset(
     {
         "type", "event_id", "occurred_at", "observed_at", "source_system", "source_event_id", "source_seq",

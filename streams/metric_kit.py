@@ -11,6 +11,8 @@ from processors.additive import EMPTY
 from processors.totals import Sel, Totals
 
 OTHER = "(other)"
+#: Longer values are texts and no names.
+MOST_CHARS = 100
 Values = Mapping[tuple[Any, ...], float]
 
 
@@ -29,11 +31,15 @@ def counter(name: str, text: str, labels: Sequence[str], values: Values) -> Metr
 
 
 class Bounded:
-    """The values of one label that are shown by name: those that the definition names, then the largest."""
+    """The values of one label that are shown by name: those that the definition names, then the largest. Addresses of
+    people, which somebody may have taken for the name of a source, and whole texts never are."""
 
     def __init__(self, found: Mapping[str, int], named: Iterable[str], most: int) -> None:
         first = set(named)
-        order = sorted(found, key=lambda value: (value not in first, -found[value], value))
+        order = sorted(
+            (value for value in found if value in first or (len(value) <= MOST_CHARS and "@" not in value)),
+            key=lambda value: (value not in first, -found[value], value),
+        )
         self._kept = frozenset([value for value in order if value != EMPTY][:most])
 
     def __call__(self, value: str) -> str:

@@ -249,7 +249,7 @@ def print_values(values: Sequence[Value]) -> None:
         else:
             alone.append(value)
     if alone:
-        _print("figures", ("", "", "value", "from"), [
+        _print("figures", ("", "", "value", _FROM), [
             (value.figure, _labels(value), shown(value), _inputs(value)) for value in alone
         ])  # fmt: skip
     for title, members in blocks.items():
@@ -270,6 +270,8 @@ def print_values(values: Sequence[Value]) -> None:
         )
 
 
+#: Heads what a figure is made of, which is told as programs get it: 100,000 beside 1,000.00 EUR.
+_FROM = "from (money in minor units)"
 #: Figures that make one table, under their own names.
 _SIDE_BY_SIDE = ("entered", "left", "balance")
 _COLUMNS = (*_SIDE_BY_SIDE, "ever", *STATS, *SPEEDS, *HANDOFF_STATES, *DEAL_STATUS, *SERIES)
@@ -290,7 +292,7 @@ def _place(column: str) -> tuple[int, int]:
 
 def _print(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     table = Table(header_style="dim", box=None, pad_edge=False)
-    texts = ("", "from") if columns[-1] == "from" else columns[:1]
+    texts = ("", _FROM) if columns[-1] == _FROM else columns[:1]
     for column in columns:
         table.add_column(column, justify="left" if column in texts else "right", overflow="fold")
     for row in rows:

@@ -426,11 +426,12 @@ def test_an_older_message_of_a_deal_is_old_news() -> None:
 def test_retention_by_hand() -> None:
     joined, first, last = 100, 200, 300
     changes = {
-        ("new", joined, 100): 1000, ("expanded", joined, 150): 100,  # 1,100 when the period began
-        ("renewed_up", joined, 210): 50, ("expanded", joined, 220): 60,
-        ("contracted", joined, 230): 70, ("renewed_down", joined, 240): 40, ("churned", joined, 250): 400,
-        ("new", 260, 260): 5000, ("expanded", 260, 270): 9,  # joined within the period: not of those
-        ("churned", joined, 301): 700,
+        ("new", joined, 100, 100): 1000, ("expanded", joined, 150, 150): 100,  # 1,100 when the period began
+        ("renewed_up", joined, 210, 210): 50, ("expanded", joined, 220, 220): 60,
+        ("contracted", joined, 100, 230): 70, ("renewed_down", joined, 150, 240): 40, ("churned", joined, 100, 250): 400,
+        ("new", 260, 260, 260): 5000, ("expanded", 260, 270, 270): 9,  # joined within the period: not of those
+        ("expanded", joined, 271, 271): 33, ("contracted", joined, 271, 272): 30, ("churned", joined, 271, 273): 3,
+        ("churned", joined, 100, 301): 700,
     }  # fmt: skip
     r = retention(changes, first, last)
     assert r == Retention(1100, 400, 110, 110)
@@ -453,9 +454,29 @@ def test_retention_of_the_fold() -> None:
     assert [(x.kind, x.amount) for x in c.recurring] == [
         ("new", 1200), ("expanded", 300), ("renewed_down", 100), ("contracted", 1400),
     ]  # fmt: skip
-    rows = {(k[1], k[3], k[4]): n for k, n in of_customer(c, SCOPE).items() if k[0] == "recurring_on"}
+    rows = {(k[1], *k[3:]): n for k, n in of_customer(c, SCOPE).items() if k[0] == "recurring_on"}
     assert retention(rows, day + 5, day + 290).net == Fraction(1200 + 300 - 100, 1200)
-    assert retention(rows, day + 5, day + 290).gross == Fraction(1100, 1200)
+    assert retention(rows, day + 5, day + 290).gross == 1, "still worth more than when the period began"
+    assert retention(rows, day + 20, day + 290).gross == Fraction(1400, 1500)
+    assert retention(rows, day + 5, day + 300) == Retention(1200, 0, 1200, 0)
+
+
+def test_no_more_is_lost_than_there_was() -> None:
+    """Gross retention was once -200 %: what had been bought within the period was lost of what was there before."""
+    c = folded(
+        contract(T0, 1, "2026-01-01", "2026-12-31"),
+        fact("expanded", T0 + 10 * DAY, 2, {"kind": "upsell", "amount": 2400}),
+        fact("contracted", T0 + 11 * DAY, 3, {"amount": 300}),
+        fact("churned", T0 + 12 * DAY, 4),
+        fact("expanded", T0 + 13 * DAY, 5, {"kind": "upsell", "amount": 70}),
+        now=T0 + 14 * DAY,
+    )
+    day = T0 // DAY
+    rows = {(k[1], *k[3:]): n for k, n in of_customer(c, SCOPE).items() if k[0] == "recurring_on"}
+    assert retention(rows, day + 5, day + 11) == Retention(1200, 0, 0, 2100)
+    assert retention(rows, day + 5, day + 13) == Retention(1200, 1200, 0, 0)
+    assert retention(rows, day + 11, day + 13) == Retention(3600, 3300, 300, 0)
+    assert retention(rows, day + 14, day + 15).start == 70
 
 
 def test_renewal_rate_and_customers_at() -> None:

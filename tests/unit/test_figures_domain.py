@@ -45,7 +45,8 @@ DOMAIN: dict[str, dict[str, str]] = {
         "emails_clicked": "agent",
     },
     "traffic, content, social, survey, audience": {
-        "visits": "channel", "page_views": "channel", "content_downloads": "asset", "social_engagements": "network",
+        "visits": "channel", "page_views": "channel", "content_downloads": "asset channel", "forms": "channel",
+        "social_engagements": "network",
         "survey_answers": "survey", "audience": "network",
     },
     "lead quality": {

@@ -108,12 +108,25 @@ def test_visits_end_after_half_an_hour_and_have_a_channel() -> None:
     assert figure(f, "visits") == {(): 3}
     assert figure(f, "page_views") == {(): 4}
     assert figure(f, "pages_per_visit") == {(): Fraction(4, 3)}
+    assert figure(f, "forms", "channel") == {("newsletter", "paid_search"): 1}
     assert visits["paid_search",] == 1
     assert figure(f, "page_views", "channel")["paid_search",] == 2
     assert visits["email",] == 1
     assert figure(f, "forms") == {("newsletter",): 1}
     assert figure(f, "visits", period="2026-03-02") == {(): 0}
     assert f.total("visits") == 3
+
+
+def test_content_has_the_channel_of_its_visit() -> None:
+    f = Funnel()
+    mail(f, "clicked", T0, "s1")
+    f.say("content_downloaded", T0 + MINUTE, {"asset_id": "guide"})
+    f.say("content_downloaded", T0 + HOUR, {"asset_id": "paper"})
+    assert figure(f, "content_downloads", "asset", "channel") == {
+        ("guide", "email"): 1,
+        ("paper", "direct"): 1,
+    }
+    assert figure(f, "content_downloads", "channel") == {("email",): 1, ("direct",): 1}
 
 
 def test_content_social_events_product_and_surveys() -> None:

@@ -238,6 +238,20 @@ def test_no_id_of_a_person_is_a_label() -> None:
     assert "_created" not in text
 
 
+def test_an_address_or_a_text_in_place_of_a_name_is_no_label() -> None:
+    f = Shop(now=T0)
+    for n, source in enumerate(("jane@example.com", "x" * 5000, "fair")):
+        f.say("created", T0, {"source": source, "generated_by": "marketing"}, lead=f"lead-{n}")
+    f.spend("joe@example.com", "2026-03-01", "2026-03-01", 500)
+    text = f.topology.exposition()
+    assert "@" not in text
+    assert max(map(len, text.splitlines())) < 500
+    samples = parsed(text)
+    assert of(samples, "leadstream_source_leads", source="(other)") == 2
+    assert of(samples, "leadstream_source_leads", source="fair") == 1
+    assert of(samples, "leadstream_spend", channel="(other)") == 5
+
+
 def test_labels_survive_any_text() -> None:
     odd = 'a"b\\c\nd,é{}='
     parts: dict[int, Contribution] = {0: {("persons", odd, "-"): 1, ("leads", "marketing", odd, "-"): 1}}

@@ -9,7 +9,8 @@ import pytest
 
 from processors.days import DAY, day_number, iso, months_before
 from processors.report import FIGURES, report
-from streams.cli.figures import shown
+from streams.cli.figures import print_report, shown
+from streams.state_reader import figures_of_rows, loaded
 from tests.money_world import EUR, Shop, on
 from tests.strategies import T0
 
@@ -180,26 +181,29 @@ def test_what_a_lead_costs_by_channel(books: Shop) -> None:
 def test_what_a_customer_costs_and_brings(books: Shop) -> None:
     # customers: the account of deal-1, and whoever bought deal-2
     assert at_march(books, "cac") == Fraction(31_100 + 31_000, 2)
-    # 143,000 in three months, of half an account on average: none on 1 January, one on 31 March
-    assert at_march(books, "arpa") == Fraction(143_000 * 2, 3)
+    # 143,000 in three months, of one customer on average: none on 1 January, both on 31 March
+    assert at_march(books, "arpa") == Fraction(143_000, 3)
     assert (at_march(books, "churn_rate"), at_march(books, "clv"), at_march(books, "clv_to_cac")) == (
         None,
     ) * 3
-    assert at_march(books, "payback") == Fraction(31_050) / (Fraction(286_000, 3) * Fraction(3, 4))
+    assert at_march(books, "payback") == Fraction(31_050) / (Fraction(143_000, 3) * Fraction(3, 4))
     assert at_march(books, "clv_realised") == 50_000 * Fraction(3, 4) / 2
+    # whoever counts as won counts as there
+    assert at_march(books, "new_customers") == books.inputs("arpa", at=MARCH_END)["customers_at_end"] == 2
+    assert at_march(books, "customers_joined") == {("new",): 2}
 
 
 def test_what_a_customer_is_worth_once_one_has_left(books: Shop) -> None:
     def july(name: str) -> Any:
-        return books.one(name, at=on(153, 23))  # 31 July: the three months began on 1 May with one customer
+        return books.one(name, at=on(153, 23))  # 31 July: the three months began on 1 May with two customers
 
-    assert july("churn_rate") == Fraction(1, 3)
-    assert july("arpa") == Fraction(6_000) / Fraction(1, 2) / 3
-    assert july("clv") == 4_000 * Fraction(3, 4) / Fraction(1, 3) == 9_000
-    assert july("clv_to_cac") == Fraction(9_000, 31_050)
-    assert july("payback") == Fraction(31_050, 3_000)
+    assert july("churn_rate") == Fraction(1, 6)
+    assert july("arpa") == Fraction(6_000) / Fraction(3, 2) / 3
+    assert july("clv") == Fraction(4_000, 3) * Fraction(3, 4) / Fraction(1, 6) == 6_000
+    assert july("clv_to_cac") == Fraction(6_000, 31_050)
+    assert july("payback") == Fraction(31_050, 1_000)
     # The same three months, asked for as a period that ends with them
-    assert books.one("churn_rate", "2026-07", at=on(200)) == Fraction(1, 3)
+    assert books.one("churn_rate", "2026-07", at=on(200)) == Fraction(1, 6)
     assert books.one("cac", "2026-07", at=on(200)) is None, "nobody was won in July"
 
 
@@ -256,6 +260,29 @@ def test_budgets_and_targets_of_both_teams(books: Shop) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("figure", "value", "pace"),
+    [
+        ("customer_nps", 50, 2),
+        ("onboardings_open", 2, Fraction(1, 2)),
+        ("new_customers", 1, Fraction(31, 10)),
+    ],
+)
+def test_a_score_or_a_stock_is_expected_whole_and_what_is_counted_by_the_day(
+    figure: str, value: int, pace: Any
+) -> None:
+    """A score of 100 against one of 50 once was over six times on course on the 10th."""
+    f = Shop(now=T0)
+    term = {"period_start": "2026-03-01", "period_end": "2026-03-31"}
+    f.learn("target_set", on(1), team="sales", figure=figure, value=value, **term)
+    f.opened(1, 10, account_id="acc-1", leads=())
+    f.won(2, 10)
+    f.account("onboarding_started", 3)
+    f.account("feedback_given", 4, kind="nps", score=10)
+    f.until(on(10))
+    assert set(f.figure("target_pace").values()) == {pace}
+
+
 def test_an_empty_world_has_nothing_and_says_so() -> None:
     f = Shop(now=T0)
     values = f.values()
@@ -287,6 +314,17 @@ def test_amounts_in_base_currency_say_which(books: Shop) -> None:
     assert (value.unit, shown(value)) == ("minor units EUR", "1,430.00 EUR")
     (cost,) = books.values(only=("cost_per_lead",), at=MARCH_END)
     assert shown(cost) == "155.50 EUR"
+
+
+def test_people_are_told_in_which_unit_money_is_that_a_figure_is_made_of(
+    books: Shop, capsys: pytest.CaptureFixture[str]
+) -> None:
+    totals = figures_of_rows(loaded(books.driver.all_rows()), books.topology, MARCH_END)
+    more: dict[str, Any] = {"market": books.topology.market, "reference": books.topology.reference}
+    print_report(totals, books.topology.definitions, MARCH_END, only=["collected"], **more)
+    *_, head, line = (" ".join(x.split()) for x in capsys.readouterr().out.splitlines())
+    assert head == "value from (money in minor units)"
+    assert line == "collected 500.00 EUR paid 60,000, refunded 10,000"
 
 
 @pytest.mark.parametrize(
