@@ -72,7 +72,7 @@ def _account_matched(s: State, f: Fact) -> None:
 
 
 def _consent(s: State, f: Fact) -> None:
-    consent.changed(s, str(f.at(0)), bool(f.at(1)), f.t, f.d)
+    consent.changed(s, str(f.at(0)), bool(f.at(1)), f.t)
 
 
 def _overridden(s: State, f: Fact) -> None:

@@ -35,9 +35,12 @@ def settle(s: State, t: int, backfill: int, before: int, d: Compiled, scope: Sco
     points = scoring.level(s, t, d)
     if j.at == d.known and points >= d.source.thresholds.engaged_min and lifecycle.reached(j) < d.engaged:
         lifecycle.enter(s, t, d.engaged, d, backfill)
+    if s.answered and t > s.until and before < d.source.thresholds.up <= points:
+        s.low = True  # it rose after its date: armed, even if something else still lacks
     if s.qualified:
-        _downwards(s, t, points, d)
-    elif is_person(s, d) and scoring.meets(s, t, points, d) and _armed(s, t, before, d):
+        if _downwards(s, t, points, d) and _awaited(s, d):
+            call(s, t, backfill, d, scope)
+    elif is_person(s, d) and scoring.meets(s, t, points, d) and _armed(s, t, d):
         _qualify(s, t, backfill, d, scope)
     s.cross = scoring.falls_on(s, t, d) if s.qualified else 0
 
@@ -57,7 +60,7 @@ def is_person(s: State, d: Compiled) -> bool:
 
 def _downwards(s: State, t: int, points: int, d: Compiled) -> bool:
     """Does the lead stay qualified?"""
-    if not s.barred and (points >= d.source.thresholds.down or scoring.raised(s, t, d)):
+    if scoring.keeps(s, t, points, d):
         return True
     s.qualified = False
     s.cross = 0
@@ -73,11 +76,18 @@ def _downwards(s: State, t: int, points: int, d: Compiled) -> bool:
     return False
 
 
-def _armed(s: State, t: int, before: int, d: Compiled) -> bool:
-    """Never answered; or a newer hand-raise; or, past the recycle date, engagement fell and rose, or rises now."""
-    if not s.answered or scoring.raised(s, t, d):
-        return True
-    return t > s.until and (s.low or before < d.source.thresholds.up)
+def _awaited(s: State, d: Compiled) -> bool:
+    """Qualified, and not called only because sales was not to contact them; which they now allow."""
+    return (
+        s.journeys[-1].at == d.mql
+        and handoff.open_handoff(s) is None
+        and consent.granted(s, consent.SALES_CONTACT)
+    )
+
+
+def _armed(s: State, t: int, d: Compiled) -> bool:
+    """Never answered; or a newer hand-raise; or, past the recycle date, engagement fell and rose, or has risen since."""
+    return not s.answered or scoring.raised(s, t, d) or (t > s.until and s.low)
 
 
 def _qualify(s: State, t: int, backfill: int, d: Compiled, scope: Scope) -> None:

@@ -135,7 +135,8 @@ def _qualified(d: Definition) -> list[str]:
         lines += [f"In both cases it must also be known and positive: {', '.join(th.gates)}.", ""]
     lines += [
         f"- From {points(th.engaged_min)} points of engagement a lead counts as engaged.",
-        f"- A qualified lead whose engagement fades below {points(th.down)} points no longer is"
+        f"- A qualified lead whose engagement fades below {points(th.down)} points, or of which anything else of this "
+        "no longer holds, is none any more"
         + (
             "; an unanswered handoff is then withdrawn."
             if d.policy.withdraw_when_unqualified
