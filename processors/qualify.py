@@ -19,6 +19,7 @@ from processors.model import (
     OPEN,
     RECYCLED,
     REJECTED,
+    SILENT,
     UNQUALIFIED,
     Journey,
     State,
@@ -116,6 +117,17 @@ def call(s: State, t: int, backfill: int, d: Compiled, scope: Scope) -> None:
         return
     raised = scoring.raised(s, t, d)
     handoff.make(s, t, d, scope, backfill=backfill, rule=admitting_rule(s, t, d), raised=raised)
+
+
+def hear(s: State, t: int, backfill: int, d: Compiled) -> None:
+    """A hand is raised in front of us while a call lies open that history made and nobody heard of: the one after it
+    is made, as after an answer. Left open, it would use the hand up when it expires."""
+    h = handoff.open_handoff(s)
+    if backfill or h is None or not h.flags & SILENT:
+        return
+    if scoring.meets(s, t, scoring.level(s, t, d), d):
+        handoff.withdraw(s, t, "hand raised anew")
+        s.qualified = False
 
 
 def _goes_on(j: Journey, t: int, raised: bool, d: Compiled) -> bool:

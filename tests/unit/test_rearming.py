@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from processors.model import FADED, OPEN, TURNED_DOWN, WITHDRAWN
+from processors.definition.model import MINUTE
+from processors.model import ACCEPTED, FADED, OPEN, SILENT, TURNED_DOWN, WITHDRAWN
 from tests.strategies import at
 from tests.world import Funnel, handed_over, variant
 
@@ -115,3 +116,37 @@ def test_what_rose_before_the_recycle_date_is_not_armed_by_a_better_fit(day: int
     f.say("product_used", at(10), {"feature": "x"})
     f.say("attributes_changed", at(day), {"fields": {"company_size": 500}})
     assert outcomes(f) == [(1, TURNED_DOWN)]
+
+
+# History -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("later", [True, False])
+def test_a_hand_raised_live_calls_although_an_imported_call_lies_open(later: bool) -> None:
+    f = Funnel(now=at(1, 12))
+    f.fit(at(1, 9))
+    if later:
+        f.raise_hand(at(1, 13), run=False)
+    f.raise_hand(at(1, 10), backfill=True)
+    f.raise_hand(at(1, 13, MINUTE))
+    assert [(h.trigger, h.outcome) for h in f.handoffs() if not h.flags & SILENT] == [
+        (at(1, 13) if later else at(1, 13, MINUTE), OPEN)
+    ]
+    (made,) = f.out("handoffs", kind="made")
+    assert made["attempt"] == 2
+    assert f.out("sla", kind="started")
+    assert f.total("handoff", outcome="imported_open") == 1
+    assert f.total("handoff", outcome="open") == 1
+    assert len(f.out("nurture", kind="paused")) == 1
+    f.say("accepted", at(1, 14))
+    assert [h.outcome for h in f.handoffs()] == [WITHDRAWN, ACCEPTED]
+
+
+def test_a_hand_of_who_does_not_qualify_leaves_the_imported_call_as_it_is() -> None:
+    f = Funnel(now=at(1, 12))
+    f.fit(at(1, 9))
+    f.raise_hand(at(1, 10), backfill=True)
+    f.say("attributes_changed", at(1, 12), {"fields": {"role": "intern", "company_size": 1, "country": None}})
+    f.raise_hand(at(1, 13))
+    assert outcomes(f) == [(1, OPEN)]
+    assert f.out("handoffs", kind="made") == []
