@@ -18,6 +18,7 @@ from processors.model import (
     EXPIRED,
     FORMER_OWNER,
     IMPLICIT,
+    IMPLIED,
     INACTIVE_OWNER,
     LAPSED,
     LATE,
@@ -35,6 +36,7 @@ from processors.model import (
     UNKNOWN_STAGE,
     WITHDRAWN,
     Handoff,
+    Route,
     State,
 )
 
@@ -127,6 +129,34 @@ def _touched(s: State, f: Fact) -> None:
         handoff.withdraw(s, f.t, EXITS[s.journeys[-1].at])
 
 
+def _lapsed(s: State) -> Handoff | None:
+    """The call that expired, for as long as its journey stands there: an answer to it is late."""
+    j = s.journeys[-1]
+    return j.handoffs[-1] if j.at == EXPIRED and j.handoffs and j.handoffs[-1].outcome == LAPSED else None
+
+
+def _accept_late(s: State, f: Fact, last: Handoff, who: str | None, flags: int = 0) -> None:
+    """Too late, and still the answer to our call: the next attempt, accepted at once.
+
+    :param who: says so; if it is none of the owners that we know, it stays with who had it.
+    """
+    lifecycle.re_enter(s, f.t, f.d.mql, f.backfill, IMPLIED)
+    owner = who if who and f.scope.reference.owner(who, f.t) is not None else last.owner
+    handoff.make(
+        s,
+        f.t,
+        f.d,
+        f.scope,
+        backfill=f.backfill,
+        rule=last.rule,
+        raised=False,
+        outcome=ACCEPTED,
+        flags=LATE | flags,
+        chosen=Route(f.t, last.team, owner, "accepted after it had expired"),
+    )
+    handoff.answered(s, f.t, 0)
+
+
 def _accepted(s: State, f: Fact) -> None:
     h = _asked(s, f, f.at(0), final=True)
     j = s.journeys[-1]
@@ -137,22 +167,12 @@ def _accepted(s: State, f: Fact) -> None:
         if s.journeys[-1].at < f.d.sal:
             lifecycle.enter(s, f.t, f.d.sal, f.d, f.backfill)
         return None
-    last = j.handoffs[-1] if j.handoffs else None
-    if j.at == EXPIRED and last is not None and last.outcome == LAPSED:
-        # Too late, and still the answer to our call: the next attempt, accepted at once.
-        lifecycle.re_enter(s, f.t, f.d.mql, f.backfill)
-        handoff.make(
-            s,
-            f.t,
-            f.d,
-            f.scope,
-            backfill=f.backfill,
-            rule=last.rule,
-            raised=False,
-            outcome=ACCEPTED,
-            flags=LATE,
-        )
-        handoff.answered(s, f.t, 0)
+    last = _lapsed(s)
+    if last is not None and h in (None, last):
+        who = f.actor(1)[1]
+        if _foreign(last, f, who):
+            return lifecycle.mark(s, f.t, FORMER_OWNER, f.d.sal)
+        _accept_late(s, f, last, who)
         return lifecycle.enter(s, f.t, f.d.sal, f.d, f.backfill)
     if isinstance(h, Handoff):
         return lifecycle.mark(s, f.t, ALREADY_ANSWERED, f.d.sal)
@@ -301,6 +321,10 @@ def reach(s: State, f: Fact, stage: int) -> None:
     """Forward to a stage that sales works in: an open handoff has been taken, by implication."""
     j = s.journeys[-1]
     if j.exited:
+        if stage >= f.d.sal and (last := _lapsed(s)) is not None:
+            _accept_late(s, f, last, None, IMPLICIT)
+            lifecycle.enter(s, f.t, stage, f.d, f.backfill)
+            return
         if stage >= f.d.sal and (pinned := _revived(s, f)) is not None:
             handoff.accept(s, pinned, f.t, f.scope, IMPLICIT)
         j = lifecycle.begin(s, f.t, f.d, f.backfill)
