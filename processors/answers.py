@@ -187,42 +187,40 @@ def _accepted(s: State, f: Fact) -> None:
 def _rejected(s: State, f: Fact) -> None:
     code = str(f.at(0) or "")
     h = _asked(s, f, f.at(1), final=True)
-    reason = f.d.source.reasons.get(("rejection", code))
     j = s.journeys[-1]
     if isinstance(h, Handoff) and h.outcome == OPEN:
         if _foreign(h, f, f.actor(3)[1]):
             return lifecycle.mark(s, f.t, FORMER_OWNER)
         overdue = {"late_decide": h.due_decide} if handoff.late(h, h.due_decide, f.t) else {}
+        if not h.touched and not h.late_touch and handoff.late(h, h.due_touch, f.t):
+            overdue["late_touch"] = h.due_touch  # within the grace, and nobody comes to tell it any more
         handoff.change(
             s, h, outcome=TURNED_DOWN, ended=f.t, reason=code, notes=str(f.at(2) or "")[:500], **overdue
         )
-    elif (
-        j.handoffs and j.handoffs[-1].outcome == ACCEPTED and (h is None or h == j.handoffs[-1]) and not j.exited
+        return None if j.exited else _sent_back(s, f, h, code, REJECTED)
+    last = j.handoffs[-1] if j.handoffs else None
+    if (
+        last is not None
+        and last.outcome == ACCEPTED
+        and h in (None, last)
+        and not j.exited
         and j.at < f.d.won
-    ):  # fmt: skip
-        last = j.handoffs[-1]
+    ):
         handoff.change(s, last, flags=last.flags | RETURNED, returned=f.t, reason=code)
-        days = (
-            reason.after_days if reason is not None and reason.after_days else f.d.source.policy.recycle_days
-        )
-        handoff.answered(s, f.t, f.t + days * DAY)
-        return lifecycle.leave(s, f.t, RECYCLED, code)
-    else:
-        rule = (
-            UNKNOWN_HANDOFF if h is False else ALREADY_ANSWERED if isinstance(h, Handoff) else NO_OPEN_HANDOFF
-        )
-        return lifecycle.mark(s, f.t, rule)
-    if j.exited:  # pinned by this answer, but its journey had ended before
-        return None
+        return _sent_back(s, f, last, code, RECYCLED)
+    return lifecycle.mark(s, f.t, _why_not(h))
+
+
+def _sent_back(s: State, f: Fact, h: Handoff, code: str, exit_code: int) -> None:
+    """What becomes of the lead says the definition under which sales was called."""
+    d = f.scope.definitions[h.definition].source
+    reason = d.reasons.get(("rejection", code))
     if reason is not None and reason.action == "disqualify":
         s.barred |= 2
         handoff.answered(s, f.t, 0)
         return lifecycle.leave(s, f.t, DISQUALIFIED, code)
-    if reason is not None and reason.action == "recycle":
-        handoff.answered(s, f.t, f.t + (reason.after_days or f.d.source.policy.recycle_days) * DAY)
-        return lifecycle.leave(s, f.t, REJECTED, code)
-    handoff.answered(s, f.t, 1 << 60)  # archived: only a newer hand-raise brings the lead back
-    return lifecycle.leave(s, f.t, REJECTED, code)
+    handoff.answered(s, f.t, handoff.returns(reason, d.policy.recycle_days, f.t))
+    return lifecycle.leave(s, f.t, exit_code, code)
 
 
 def _sales_qualified(s: State, f: Fact) -> None:

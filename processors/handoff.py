@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from processors import priority, scoring
 from processors.calendar import Calendar
 from processors.compiled import Compiled
-from processors.definition.model import SlaPolicy
+from processors.definition.model import DAY, Reason, SlaPolicy
 from processors.episodes import all_handoffs, end_of, said_before, start_of
 from processors.lifecycle import put
 from processors.model import (
@@ -37,6 +37,9 @@ from processors.model import (
 )
 from processors.reference import Owner
 from processors.scope import Scope
+
+#: The date of return of who was archived.
+ARCHIVED = 1 << 60
 
 
 def open_handoff(s: State) -> Handoff | None:
@@ -314,6 +317,15 @@ def answered(s: State, t: int, until: int) -> None:
     s.qualified = s.low = False
     s.cross = 0
     s.until = until
+
+
+def returns(reason: Reason | None, usual_days: int, t: int) -> int:
+    """Until when (ms) only a newer hand-raise re-arms who was sent back at ``t``. A code that the definition does not
+    know says nothing: then the usual time."""
+    if reason is not None and reason.action != "recycle":
+        return ARCHIVED
+    days = reason.after_days if reason is not None and reason.after_days else usual_days
+    return t + days * DAY
 
 
 def withdraw(s: State, t: int, why: str) -> None:

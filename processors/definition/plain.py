@@ -105,12 +105,12 @@ def hours(calendar: Calendar) -> str:
 
 
 def _reason_says(d: Definition, reason: Reason) -> str:
-    if reason.action == "recycle":
+    if reason.action == "recycle" and reason.of != "disqualification":
         usual = d.policy.lost_recycle_days if reason.of == "lost" else d.policy.recycle_days
         return f"back to marketing; may qualify again after {reason.after_days or usual} days"
-    return {"archive": "this attempt ends; a new raised hand begins another"}.get(
-        reason.action, "never contacted by sales again"
-    )
+    if reason.action == "archive" and reason.of != "disqualification":
+        return "this attempt ends; a new raised hand begins another"
+    return "never contacted by sales again"
 
 
 def _qualified(d: Definition) -> list[str]:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import pytest
 
+from processors.definition.model import MINUTE
+from processors.definition.plain import plain
 from processors.model import ACCEPTED, FLAGS, LAPSED, Handoff
+from streams.definitions import default_text
 from tests.strategies import at
-from tests.world import Funnel, figure, handed_over
+from tests.world import Funnel, figure, handed_over, variant
 
 PEOPLE = [{"owner": f"owner-{n}", "team": "sales", "active": True} for n in range(3)]
 DEAL = {"leads": [{"lead_id": "lead-1"}], "amount": 100, "currency": "EUR", "pipeline": "p", "stage": "s"}
@@ -101,3 +104,94 @@ def test_imported_answers_that_came_late_are_not_taken_for_instant_ones() -> Non
     assert figure(f, "speed_to_lead")["wall", "p50"] is None
     assert (f.total("sla", state="met"), f.total("sla", state="breached")) == (0, 2)
     assert f.total("untouched") == 1
+
+
+# What becomes of it, by code ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("code", "exit_", "by_score", "by_hand"),
+    [
+        ("unreachable", "recycled", True, True),
+        ("not_a_fit", "recycled", False, True),
+        ("spam", "disqualified", False, False),
+        ("no-such-code", "recycled", True, True),
+    ],
+)
+def test_what_is_returned_comes_back_or_not_by_its_code(
+    code: str, exit_: str, by_score: bool, by_hand: bool
+) -> None:
+    f, _ = handed_over()
+    f.say("accepted", at(1, 12))
+    f.say("rejected", at(2, 12), {"reason_code": code})
+    (h,) = f.handoffs()
+    assert (h.outcome, h.returned, f.total("returned", reason=code)) == (ACCEPTED, at(2, 12), 1)
+    assert f.stages()[-1] == exit_
+    f.until(at(100))
+    f.hot(at(100), n="2")
+    assert len(f.handoffs()) == 1 + by_score
+    f.raise_hand(at(101))
+    assert len(f.handoffs()) == 1 + by_hand
+
+
+def test_a_rejection_by_a_code_that_the_definition_does_not_know_is_no_archive() -> None:
+    f, _ = handed_over()
+    f.say("rejected", at(1, 12), {"reason_code": "no-such-code"})
+    assert f.head().until == at(31, 12)  # recycle_days: the usual time
+
+
+LOST = '[[reasons]]\nof = "lost"\ncode = "price"\naction = "{}"\n'
+
+
+@pytest.mark.parametrize(
+    ("action", "by_score", "by_hand"),
+    [("recycle", True, True), ("archive", False, True), ("disqualify", False, False)],
+)
+def test_what_is_lost_comes_back_or_not_by_its_code(action: str, by_score: bool, by_hand: bool) -> None:
+    f, _ = handed_over(variant(LOST.format(action)))
+    f.say("opened", at(1, 12), DEAL, deal="deal-1")
+    f.say("lost", at(2, 12), {"reason_code": "price"}, deal="deal-1")
+    assert f.stages()[-1] == "lost"
+    f.until(at(100))
+    f.hot(at(100), n="2")
+    assert len(f.handoffs()) == 1 + by_score
+    f.raise_hand(at(101))
+    assert len(f.handoffs()) == 1 + by_hand
+
+
+@pytest.mark.parametrize("accepted", [False, True])
+def test_a_code_means_what_it_meant_when_sales_was_called(accepted: bool) -> None:
+    """Case 38: the version in force when a handoff starts governs it to its end."""
+    f, _ = handed_over()
+    text = (
+        default_text()
+        .replace("version = 1", "version = 2", 1)
+        .replace('code = "no_budget"\nlabel = "No budget"\naction = "recycle"\nafter_days = 120',
+                 'code = "no_budget"\nlabel = "No budget"\naction = "archive"')
+    )  # fmt: skip
+    f.learn("definition_published", at(1, 11), name="default", version=2, toml=text, effective_at=at(1, 11))
+    if accepted:
+        f.say("accepted", at(1, 12))
+    f.say("rejected", at(1, 13), {"reason_code": "no_budget"})
+    assert f.head().until == at(121, 13)
+
+
+def test_a_rejection_within_the_grace_of_a_missed_first_touch_hides_no_breach() -> None:
+    f, _ = handed_over()
+    due = f.handoffs()[0].due_touch
+    f.say("rejected", due + MINUTE, {"reason_code": "timing"})
+    assert [x["occurred_at"] for x in f.out("sla", clock="first_touch", kind="breached")] == [due]
+    assert f.out("handoffs", kind="answered")[0]["breached"]
+    assert f.total("sla", clock="first_touch", state="breached") == 1
+    g, _ = handed_over()
+    g.say("rejected", due, {"reason_code": "timing"})
+    assert g.out("sla", clock="first_touch", kind="breached") == []
+
+
+def test_what_a_disqualification_does_is_said_as_it_is() -> None:
+    """Whatever the action of its code: it is for good."""
+    made = variant(
+        '[[reasons]]\nof = "disqualification"\ncode = "rival"\naction = "recycle"\nafter_days = 9\n'
+    )
+    (row,) = [line for line in plain(made).splitlines() if "rival" in line]
+    assert row.endswith("| never contacted by sales again |")
