@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from processors.definition.model import MINUTE
-from processors.model import ACCEPTED, FADED, OPEN, SILENT, TURNED_DOWN, WITHDRAWN
+from processors.model import ACCEPTED, FADED, OPEN, RECLASSIFIED, SILENT, TURNED_DOWN, WITHDRAWN
 from tests.strategies import at
 from tests.world import Funnel, handed_over, variant
 
@@ -150,3 +150,37 @@ def test_a_hand_of_who_does_not_qualify_leaves_the_imported_call_as_it_is() -> N
     f.raise_hand(at(1, 13))
     assert outcomes(f) == [(1, OPEN)]
     assert f.out("handoffs", kind="made") == []
+
+
+# Re-classified (case 42) -------------------------------------------------------------------------------------------
+
+
+def mail(f: Funnel, t: int, agent: str, n: int = 1) -> None:
+    named = {"source_system": "mailer", "source_event_id": f"open-{n}"}
+    f.say("email_opened", t, {"send_id": f"s-{n}", "agent": agent}, **named)
+
+
+@pytest.mark.parametrize(
+    ("was", "becomes", "flagged"),
+    [
+        ("human", "bot", True),
+        ("unknown", "proxy", True),
+        ("unknown", "human", False),
+        ("proxy", "bot", False),
+    ],
+)
+@pytest.mark.parametrize("accepted", [False, True])
+def test_a_call_is_flagged_where_its_points_are_gone_and_only_there(
+    was: str, becomes: str, flagged: bool, accepted: bool
+) -> None:
+    f = Funnel()
+    f.fit()
+    mail(f, at(1, 9, MINUTE), was)
+    f.hot()
+    if accepted:
+        f.say("accepted", at(1, 11))
+    f.say("engagement_reclassified", at(1, 12), {"of": "open-1", "agent": becomes}, source_system="mailer")
+    (h,) = f.handoffs()
+    assert bool(h.flags & RECLASSIFIED) == flagged
+    assert h.outcome == (ACCEPTED if accepted else OPEN)
+    assert ("ground re-classified" in f.out("handoffs", kind="made")[-1]["flags"]) == flagged

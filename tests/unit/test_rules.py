@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from processors.definition.model import DAY, HOUR, MINUTE
+from processors.facts import MAX_ATTRIBUTES
 from processors.model import FADED, LAPSED, OPEN
-from tests.strategies import at
+from tests.strategies import FITS, at
 from tests.world import MONDAY, Funnel, handed_over, variant
 
 PEOPLE = [
@@ -201,3 +202,27 @@ def test_the_trend_is_what_the_last_week_added() -> None:
     f.raise_hand(at(9, 11))
     (made,) = f.out("handoffs", kind="made")
     assert made["context"]["trend_milli"] == made["context"]["engagement_milli"] - week > 0
+
+
+# What is kept of a lead ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_what_the_definition_asks_for_is_kept_however_many_fields_a_crm_sends(first: bool) -> None:
+    f = Funnel(variant('[[routing]]\nname = "by hand"\nteam = "vip"\nwhen = { desk = "gold" }\n'))
+    many = {f"custom_{n}": n for n in range(100)}
+    asked = FITS | {"budget": "yes", "desk": "gold"}
+    f.say("created", MONDAY, {"source": "webinar", "generated_by": "marketing"})
+    for n, fields in enumerate([asked, many] if first else [asked | many]):
+        attributes(f, MONDAY + n * HOUR, **fields)
+    f.hot()
+    (made,) = f.out("handoffs", kind="made")
+    assert made["team"] == "vip"
+    assert made["context"]["fit_milli"] == 68_000
+    kept = f.head().attributes
+    assert asked.items() <= kept.items()
+    assert len(kept) == MAX_ATTRIBUTES
+    attributes(f, at(1, 12), custom_0="now", custom_101="new")
+    kept = f.head().attributes
+    assert (kept["custom_0"], kept["custom_101"], len(kept)) == ("now", "new", MAX_ATTRIBUTES)
+    assert "custom_42" not in kept
