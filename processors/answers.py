@@ -231,6 +231,9 @@ def _recycled(s: State, f: Fact) -> None:
     j = s.journeys[-1]
     if j.exited or j.at == f.d.won:
         return lifecycle.mark(s, f.t, ENDED)
+    h = _named(s, f.at(1))
+    if h is False or (isinstance(h, Handoff) and h not in j.handoffs[-1:]):
+        return lifecycle.mark(s, f.t, _why_not(h))
     handoff.withdraw(s, f.t, "recycled")
     until = f.at(0)
     handoff.answered(s, f.t, until if type(until) is int else f.t + f.d.source.policy.recycle_days * DAY)

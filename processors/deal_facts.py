@@ -46,7 +46,7 @@ def _deal_won(s: State, f: Fact) -> None:
     j = s.journeys[s.shares[str(f.at(0))].journey - 1]
     if j is not s.journeys[-1]:
         return
-    if j.at == LOST:
+    if j.exited:  # lost, or sent back, and won in the end
         lifecycle.re_enter(s, f.t, f.d.won, f.backfill)
     elif j.at < f.d.won:
         reach(s, f, f.d.won)

@@ -26,6 +26,8 @@ from processors.model import (
 )
 from processors.scope import Scope
 
+#: What stands for a rule where no rule let a lead through.
+HAND_RAISE, OVERRIDE = "hand-raise", "override"
 #: Exits after which a lead can qualify again.
 _RETURNS = frozenset((REJECTED, RECYCLED, LOST, EXPIRED, INACTIVE))
 
@@ -139,12 +141,16 @@ def _goes_on(j: Journey, t: int, raised: bool, d: Compiled) -> bool:
 
 
 def admitting_rule(s: State, t: int, d: Compiled) -> str:
-    """The engagement rule that contributes most, or the hand-raise where only that let the lead through."""
+    """The engagement rule that contributes most; the hand-raise, or else the manual override, where only that let the
+    lead through."""
     th = d.source.thresholds
-    by_score = s.fit >= th.fit_min and scoring.level(s, t, d) >= th.up
-    if scoring.raised(s, t, d) and not (by_score and consent.granted(s, consent.PROFILING)):
-        return "hand-raise"
     day = d.days.day(t)
+    by_score = s.fit >= th.fit_min and scoring.level(s, t, d) >= th.up
+    machine = by_score and scoring.engagement(s, day, d) >= th.up
+    if scoring.raised(s, t, d) and not (machine and consent.granted(s, consent.PROFILING)):
+        return HAND_RAISE
+    if by_score and not machine:
+        return OVERRIDE
     best, most = "", 0
     for index, acc in s.acc.items():
         rule = d.rules[index]

@@ -6,7 +6,7 @@ import pytest
 
 from processors.definition.model import MINUTE
 from processors.definition.plain import plain
-from processors.model import ACCEPTED, FLAGS, LAPSED, Handoff
+from processors.model import ACCEPTED, FLAGS, LAPSED, OPEN, Handoff
 from streams.definitions import default_text
 from tests.strategies import at
 from tests.world import Funnel, figure, handed_over, variant
@@ -195,3 +195,58 @@ def test_what_a_disqualification_does_is_said_as_it_is() -> None:
     )
     (row,) = [line for line in plain(made).splitlines() if "rival" in line]
     assert row.endswith("| never contacted by sales again |")
+
+
+# What the next one is told -----------------------------------------------------------------------------------------
+
+
+def test_the_next_attempt_is_told_how_the_one_before_ended_and_who_has_been_in_touch() -> None:
+    f, _ = handed_over()
+    call = {"channel": "phone", "kind": "call", "handoff_id": f.handoffs()[0].id}
+    f.say("touched", at(1, 11), call, actor={"type": "human", "id": "owner-1"})
+    f.say("touched", at(1, 11, MINUTE), call, actor={"type": "system", "id": "sequencer"})
+    f.say("rejected", at(1, 12), {"reason_code": "timing"})
+    f.raise_hand(at(1, 13))
+    context = f.out("handoffs", kind="made")[-1]["context"]
+    assert context["previous_journeys"] == [
+        {"journey": 1, "outcome": "rejected", "ended_at": at(1, 12), "reason": "timing"}
+    ]
+    assert [(x["type"], x["detail"]) for x in context["last_touches"][:3]] == [
+        ("form_submitted", "contact, hand_raise"),
+        ("touched", "phone, call"),
+        ("content_downloaded", "b"),
+    ]
+
+
+def test_a_touch_of_before_it_could_be_known_took_no_time_at_all() -> None:
+    f = Funnel()
+    f.fit()
+    f.until(at(4, 9))
+    f.raise_hand(at(1, 10), recorded_at=at(4, 9))
+    f.say("touched", at(1, 11), {"channel": "phone", "kind": "call"})
+    (met,) = f.out("sla", kind="met")
+    assert (met["wall_ms"], met["business_ms"]) == (0, 0)
+
+
+def test_a_recycling_names_its_handoff_or_the_last_one() -> None:
+    f, _ = handed_over()
+    one = f.handoffs()[0].id
+    f.say("rejected", at(1, 12), {"reason_code": "timing"})
+    f.raise_hand(at(1, 13))
+    for n, named in enumerate((one, "no-such-handoff")):
+        f.say("recycled", at(1, 14, n), {"handoff_id": named})
+    assert refused(f) == ["the handoff has ended", "no such handoff"]
+    assert f.handoffs()[1].outcome == OPEN
+    f.say("recycled", at(1, 15), {"handoff_id": f.handoffs()[1].id})
+    assert f.stages()[-1] == "recycled"
+
+
+@pytest.mark.parametrize("back", ["rejected", "disqualified"])
+def test_a_deal_that_is_won_after_its_lead_was_sent_back_is_won(back: str) -> None:
+    f, _ = handed_over()
+    f.say("opened", at(1, 12), DEAL, deal="deal-1")
+    f.say(back, at(2, 12), {"reason_code": "no_budget"})
+    f.say("won", at(3, 12), {"amount": 100, "currency": "EUR"}, deal="deal-1")
+    assert f.stages()[-1] == "won"
+    assert f.total("balance", stage="won") == 1
+    assert figure(f, "leads_won")[("ever",)] == 1

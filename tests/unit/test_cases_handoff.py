@@ -352,7 +352,7 @@ def test_the_context_says_what_sales_would_have_to_look_up() -> None:
     value = f.driver.topics[f.settings.topics.engagement][best["partition"]][best["offset"]].value
     assert value is not None
     assert b"content_downloaded" in value
-    assert [x["type"] for x in c["last_touches"]][-1] == "content_downloaded"
+    assert c["last_touches"][0]["type"] == "content_downloaded"
     assert c["first_utm"] == {"source": "first", "medium": "cpc"}
     assert (c["fit_milli"], c["fit_grade"]) == (63_000, "C")
     assert c["discovery"][0]["text_ref"] == "note-1"

@@ -110,6 +110,7 @@ def test_an_override_qualifies_until_its_end_and_the_machines_value_stays_to_be_
     (made,) = f.out("handoffs", kind="made")
     assert made["trigger_at"] == at(1, 10)
     assert made["context"]["engagement_milli"] == f.score() == 0
+    assert (made["context"]["qualified_by"], made["context"]["admitting_rule"]) == ("override", "override")
     assert f.head().override == (90_000, at(3))
     f.until(at(3) - 1)
     assert f.head().qualified
@@ -118,6 +119,21 @@ def test_an_override_qualifies_until_its_end_and_the_machines_value_stays_to_be_
     assert not f.head().qualified
     assert (h.outcome, bool(h.flags & FADED)) == (OPEN, True)  # the open call is kept by default
     assert f.out("stage_changes", kind="unqualified")[0]["occurred_at"] == at(3)
+
+
+def test_what_only_an_override_let_through_is_no_fault_of_the_rule_that_gave_most() -> None:
+    f = Funnel()
+    f.fit()
+    f.say("page_viewed", at(1, 9), {"url": "/"})
+    f.say("score_overridden", at(1, 10), {"value": 90})
+    f.say("rejected", at(1, 11), {"reason_code": "no_need"})
+    assert f.total("rejected", rule="override") == 1
+    g = Funnel()
+    g.fit()
+    g.say("score_overridden", at(1, 10), {"value": 5})
+    g.hot()
+    g.raise_hand(at(1, 11))
+    assert [h.rule for h in g.handoffs()] == ["hand-raise"]  # held down, the score let nobody through
 
 
 def test_an_override_can_hold_a_lead_down() -> None:
