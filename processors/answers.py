@@ -267,12 +267,14 @@ def _stage_reported(s: State, f: Fact) -> None:
     j = s.journeys[-1]
     if code is None:
         return lifecycle.mark(s, f.t, UNKNOWN_STAGE)
-    if j.exited:
+    if j.exited and (code < f.d.sal or _lapsed(s) is None):
         return lifecycle.mark(s, f.t, ENDED, code)
     if code == j.at:
         return None
     if f.d.source.policy.stage_reported == "record":
         return lifecycle.mark(s, f.t, RECORDED_ONLY, code)
+    if j.exited:  # sales works on what has expired
+        return reach(s, f, code)
     if code < j.at:
         if f.d.source.policy.backward == "adopt":
             return lifecycle.re_enter(s, f.t, code, f.backfill)

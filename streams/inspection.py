@@ -432,7 +432,7 @@ def missing(s: State, t: int, d: Compiled) -> list[str]:
     by_hand = raised and s.fit >= th.fit_min_hand_raise
     if not (by_score or by_hand):
         said.append(_ways(s, level, raised, d))
-    if s.answered and not raised:
+    if s.answered and not raised and not (t > s.until and s.low and level >= th.up):
         said.append(_rearming(s, t, level, d))
     elif not said:
         said.append("the score suffices; it qualifies at its next event that counts")

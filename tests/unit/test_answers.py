@@ -75,7 +75,7 @@ def test_a_former_owner_takes_nothing_that_has_expired() -> None:
     assert len(f.handoffs()) == 1
 
 
-@pytest.mark.parametrize("what", ["qualified_by_sales", "opened"])
+@pytest.mark.parametrize("what", ["qualified_by_sales", "stage_reported", "opened"])
 def test_sales_that_goes_on_with_what_expired_has_taken_it_late(what: str) -> None:
     """The same journey, so that its conversions are those of the lead that marketing handed over."""
     f, _ = handed_over(owners=PEOPLE)
@@ -83,7 +83,7 @@ def test_sales_that_goes_on_with_what_expired_has_taken_it_late(what: str) -> No
     if what == "opened":
         f.say("opened", LATE_AT, DEAL, deal="deal-1")
     else:
-        f.say("qualified_by_sales", LATE_AT)
+        f.say(what, LATE_AT, {"stage": "sql"} if what == "stage_reported" else {})
     assert [(h.attempt, h.outcome) for h in f.handoffs()] == [(1, LAPSED), (2, ACCEPTED)]
     assert flags(f.handoffs()[1]) == ["late", "answered by implication"]
     assert f.stages()[4:] == ["expired", "mql", "sal", "sql", "opportunity"][: 4 + (what == "opened")]
