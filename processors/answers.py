@@ -18,6 +18,7 @@ from processors.model import (
     EXPIRED,
     FORMER_OWNER,
     IMPLICIT,
+    IMPLIED,
     INACTIVE_OWNER,
     LAPSED,
     LATE,
@@ -35,6 +36,7 @@ from processors.model import (
     UNKNOWN_STAGE,
     WITHDRAWN,
     Handoff,
+    Route,
     State,
 )
 
@@ -127,6 +129,34 @@ def _touched(s: State, f: Fact) -> None:
         handoff.withdraw(s, f.t, EXITS[s.journeys[-1].at])
 
 
+def _lapsed(s: State) -> Handoff | None:
+    """The call that expired, for as long as its journey stands there: an answer to it is late."""
+    j = s.journeys[-1]
+    return j.handoffs[-1] if j.at == EXPIRED and j.handoffs and j.handoffs[-1].outcome == LAPSED else None
+
+
+def _accept_late(s: State, f: Fact, last: Handoff, who: str | None, flags: int = 0) -> None:
+    """Too late, and still the answer to our call: the next attempt, accepted at once.
+
+    :param who: says so; if it is none of the owners that we know, it stays with who had it.
+    """
+    lifecycle.re_enter(s, f.t, f.d.mql, f.backfill, IMPLIED)
+    owner = who if who and f.scope.reference.owner(who, f.t) is not None else last.owner
+    handoff.make(
+        s,
+        f.t,
+        f.d,
+        f.scope,
+        backfill=f.backfill,
+        rule=last.rule,
+        raised=False,
+        outcome=ACCEPTED,
+        flags=LATE | flags,
+        chosen=Route(f.t, last.team, owner, "accepted after it had expired"),
+    )
+    handoff.answered(s, f.t, 0)
+
+
 def _accepted(s: State, f: Fact) -> None:
     h = _asked(s, f, f.at(0), final=True)
     j = s.journeys[-1]
@@ -137,22 +167,12 @@ def _accepted(s: State, f: Fact) -> None:
         if s.journeys[-1].at < f.d.sal:
             lifecycle.enter(s, f.t, f.d.sal, f.d, f.backfill)
         return None
-    last = j.handoffs[-1] if j.handoffs else None
-    if j.at == EXPIRED and last is not None and last.outcome == LAPSED:
-        # Too late, and still the answer to our call: the next attempt, accepted at once.
-        lifecycle.re_enter(s, f.t, f.d.mql, f.backfill)
-        handoff.make(
-            s,
-            f.t,
-            f.d,
-            f.scope,
-            backfill=f.backfill,
-            rule=last.rule,
-            raised=False,
-            outcome=ACCEPTED,
-            flags=LATE,
-        )
-        handoff.answered(s, f.t, 0)
+    last = _lapsed(s)
+    if last is not None and h in (None, last):
+        who = f.actor(1)[1]
+        if _foreign(last, f, who):
+            return lifecycle.mark(s, f.t, FORMER_OWNER, f.d.sal)
+        _accept_late(s, f, last, who)
         return lifecycle.enter(s, f.t, f.d.sal, f.d, f.backfill)
     if isinstance(h, Handoff):
         return lifecycle.mark(s, f.t, ALREADY_ANSWERED, f.d.sal)
@@ -167,42 +187,40 @@ def _accepted(s: State, f: Fact) -> None:
 def _rejected(s: State, f: Fact) -> None:
     code = str(f.at(0) or "")
     h = _asked(s, f, f.at(1), final=True)
-    reason = f.d.source.reasons.get(("rejection", code))
     j = s.journeys[-1]
     if isinstance(h, Handoff) and h.outcome == OPEN:
         if _foreign(h, f, f.actor(3)[1]):
             return lifecycle.mark(s, f.t, FORMER_OWNER)
         overdue = {"late_decide": h.due_decide} if handoff.late(h, h.due_decide, f.t) else {}
+        if not h.touched and not h.late_touch and handoff.late(h, h.due_touch, f.t):
+            overdue["late_touch"] = h.due_touch  # within the grace, and nobody comes to tell it any more
         handoff.change(
             s, h, outcome=TURNED_DOWN, ended=f.t, reason=code, notes=str(f.at(2) or "")[:500], **overdue
         )
-    elif (
-        j.handoffs and j.handoffs[-1].outcome == ACCEPTED and (h is None or h == j.handoffs[-1]) and not j.exited
+        return None if j.exited else _sent_back(s, f, h, code, REJECTED)
+    last = j.handoffs[-1] if j.handoffs else None
+    if (
+        last is not None
+        and last.outcome == ACCEPTED
+        and h in (None, last)
+        and not j.exited
         and j.at < f.d.won
-    ):  # fmt: skip
-        last = j.handoffs[-1]
+    ):
         handoff.change(s, last, flags=last.flags | RETURNED, returned=f.t, reason=code)
-        days = (
-            reason.after_days if reason is not None and reason.after_days else f.d.source.policy.recycle_days
-        )
-        handoff.answered(s, f.t, f.t + days * DAY)
-        return lifecycle.leave(s, f.t, RECYCLED, code)
-    else:
-        rule = (
-            UNKNOWN_HANDOFF if h is False else ALREADY_ANSWERED if isinstance(h, Handoff) else NO_OPEN_HANDOFF
-        )
-        return lifecycle.mark(s, f.t, rule)
-    if j.exited:  # pinned by this answer, but its journey had ended before
-        return None
+        return _sent_back(s, f, last, code, RECYCLED)
+    return lifecycle.mark(s, f.t, _why_not(h))
+
+
+def _sent_back(s: State, f: Fact, h: Handoff, code: str, exit_code: int) -> None:
+    """What becomes of the lead says the definition under which sales was called."""
+    d = f.scope.definitions[h.definition].source
+    reason = d.reasons.get(("rejection", code))
     if reason is not None and reason.action == "disqualify":
         s.barred |= 2
         handoff.answered(s, f.t, 0)
         return lifecycle.leave(s, f.t, DISQUALIFIED, code)
-    if reason is not None and reason.action == "recycle":
-        handoff.answered(s, f.t, f.t + (reason.after_days or f.d.source.policy.recycle_days) * DAY)
-        return lifecycle.leave(s, f.t, REJECTED, code)
-    handoff.answered(s, f.t, 1 << 60)  # archived: only a newer hand-raise brings the lead back
-    return lifecycle.leave(s, f.t, REJECTED, code)
+    handoff.answered(s, f.t, handoff.returns(reason, d.policy.recycle_days, f.t))
+    return lifecycle.leave(s, f.t, exit_code, code)
 
 
 def _sales_qualified(s: State, f: Fact) -> None:
@@ -213,6 +231,9 @@ def _recycled(s: State, f: Fact) -> None:
     j = s.journeys[-1]
     if j.exited or j.at == f.d.won:
         return lifecycle.mark(s, f.t, ENDED)
+    h = _named(s, f.at(1))
+    if h is False or (isinstance(h, Handoff) and h not in j.handoffs[-1:]):
+        return lifecycle.mark(s, f.t, _why_not(h))
     handoff.withdraw(s, f.t, "recycled")
     until = f.at(0)
     handoff.answered(s, f.t, until if type(until) is int else f.t + f.d.source.policy.recycle_days * DAY)
@@ -246,12 +267,14 @@ def _stage_reported(s: State, f: Fact) -> None:
     j = s.journeys[-1]
     if code is None:
         return lifecycle.mark(s, f.t, UNKNOWN_STAGE)
-    if j.exited:
+    if j.exited and (code < f.d.sal or _lapsed(s) is None):
         return lifecycle.mark(s, f.t, ENDED, code)
     if code == j.at:
         return None
     if f.d.source.policy.stage_reported == "record":
         return lifecycle.mark(s, f.t, RECORDED_ONLY, code)
+    if j.exited:  # sales works on what has expired
+        return reach(s, f, code)
     if code < j.at:
         if f.d.source.policy.backward == "adopt":
             return lifecycle.re_enter(s, f.t, code, f.backfill)
@@ -301,6 +324,10 @@ def reach(s: State, f: Fact, stage: int) -> None:
     """Forward to a stage that sales works in: an open handoff has been taken, by implication."""
     j = s.journeys[-1]
     if j.exited:
+        if stage >= f.d.sal and (last := _lapsed(s)) is not None:
+            _accept_late(s, f, last, None, IMPLICIT)
+            lifecycle.enter(s, f.t, stage, f.d, f.backfill)
+            return
         if stage >= f.d.sal and (pinned := _revived(s, f)) is not None:
             handoff.accept(s, pinned, f.t, f.scope, IMPLICIT)
         j = lifecycle.begin(s, f.t, f.d, f.backfill)

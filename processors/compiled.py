@@ -74,6 +74,7 @@ class Compiled(Struct, frozen=True):
     channel: Callable[[dict[str, str]], str]  # what the first rule of channels that holds names, "" for none
     holding: Callable[[int, str], tuple[Rule, ...]]  # rules of a kind that hold for a payload of one text
     mark: int = 0  # of name, version and instant: what a row remembers of it
+    asks: frozenset[str] = frozenset()  # attributes that anything in it looks at
 
     def day(self, ms: int) -> int:
         return self.days.day(ms)
@@ -177,6 +178,20 @@ def _fast(d: Definition) -> Definition:
     )
 
 
+#: Attributes that the program itself looks at: who owns an account, and by what a person is known again.
+_ALWAYS = ("account_owner", "address_hash")
+
+
+def _asked(d: Definition) -> frozenset[str]:
+    found: list[Condition | None] = [r.when for r in d.fit]
+    found += [r.when for r in d.segments]
+    found += [r.when for r in d.disqualifiers]
+    found += [r.when for r in d.sla]
+    found += [r.when for r in d.routing]
+    fields = (name for when in found if when is not None for name in when.fields)
+    return frozenset((*fields, *d.thresholds.gates, *d.context_asks, *_ALWAYS))
+
+
 def compile_definition(d: Definition) -> Compiled:
     """:param d: a validated definition."""
     d = _fast(d)
@@ -208,5 +223,6 @@ def compile_definition(d: Definition) -> Compiled:
         channel=_channel(d),
         holding=_holding(by_kind),
         **{role: roles[role] for role in ROLES},
+        asks=_asked(d),
         mark=crc32(f"{d.name}@{d.version}@{d.effective_at}".encode()),
     )

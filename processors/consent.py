@@ -13,7 +13,6 @@ of them: silence of the one never widens what the other has refused.
 from __future__ import annotations
 
 from processors import handoff, lifecycle
-from processors.compiled import Compiled
 from processors.model import NURTURE_OFF, NURTURE_ON, State
 
 MARKETING, SALES_CONTACT, PROFILING = "marketing", "sales_contact", "profiling"
@@ -28,7 +27,7 @@ def granted(s: State, purpose: str) -> bool:
     return found is None or found[0]
 
 
-def changed(s: State, purpose: str, grant: bool, t: int, d: Compiled) -> None:
+def changed(s: State, purpose: str, grant: bool, t: int) -> None:
     """A word at ``t``, given in the order of the facts; an older one than what is known changes nothing."""
     old = s.consent.get(purpose)
     if old is not None and (old[1] > t or (old[1] == t and not old[0])):
@@ -36,10 +35,8 @@ def changed(s: State, purpose: str, grant: bool, t: int, d: Compiled) -> None:
     before = old is None or old[0]
     s.consent = {**s.consent, purpose: (grant, t)}
     if purpose == SALES_CONTACT:
-        if not grant:
+        if not grant:  # what is held back is handed over once they allow it, see `qualify.settle`
             handoff.withdraw(s, t, "consent")
-        elif not s.left and s.journeys[-1].at == d.mql and handoff.open_handoff(s) is None:
-            s.qualified = False  # so that what was held back is handed over, if it still qualifies
     elif purpose == MARKETING and grant != before and not s.left:
         lifecycle.mark(s, t, NURTURE_ON if grant else NURTURE_OFF)
     elif purpose == PROFILING and grant != before:

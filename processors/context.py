@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from processors import explain, priority, scoring
 from processors.compiled import Compiled
@@ -10,16 +10,15 @@ from processors.days import iso
 from processors.definition.model import DAY
 from processors.events import AGENT_MASK, AGENT_SHIFT, FACT, KIND, NAME, PROXY, view
 from processors.ledger import Item
-from processors.model import CODE, EXITS, HAND_RAISED, REJECTED, Handoff, Journey, Row, State
+from processors.model import CODE, EXITS, OUTCOMES, REJECTED, Handoff, Journey, Row, State
+from processors.qualify import HAND_RAISE, OVERRIDE
 from processors.scope import Scope
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 _TOP_ROWS, _LAST_TOUCHES, _DISCOVERIES = 10, 10, 10
 _TREND_DAYS = 7
-_DISCOVERY = KIND["discovery_recorded"]
-_TOUCHED = KIND["touched"]
+#: What let a lead through, where it was no rule of engagement.
+_WAYS = {HAND_RAISE: "hand_raise", OVERRIDE: "override"}
+_DISCOVERY, _TOUCHED = KIND["discovery_recorded"], KIND["touched"]
 #: What a visitor does, as against what is sent to them.
 _SENDS = frozenset(KIND[name] for name in ("email_sent", "email_delivered", "email_bounced"))
 _INPUTS = ("engagement", "lead", "deal", "inbox")
@@ -39,9 +38,7 @@ def of(row: Row, j: Journey, h: Handoff, now: int, scope: Scope) -> dict[str, An
     known, missing = scoring.known_of(s.attributes, d)
     hoped = priority.outlook(s, h, at, scope)
     return {
-        "qualified_by": "hand_raise"
-        if h.flags & HAND_RAISED and h.rule == "hand-raise"
-        else "fit_and_engagement",
+        "qualified_by": _WAYS.get(h.rule, "fit_and_engagement"),
         "admitting_rule": h.rule or None,
         "reasons": reasons(rows),
         "rows": [
@@ -55,7 +52,7 @@ def of(row: Row, j: Journey, h: Handoff, now: int, scope: Scope) -> dict[str, An
             }
             for r in rows[:_TOP_ROWS]
         ],
-        "last_touches": _touches(items),
+        "last_touches": _touches(s, items),
         "fit_milli": s.fit,
         "fit_grade": scoring.grade(s.fit, d),
         "engagement_milli": points,
@@ -68,7 +65,10 @@ def of(row: Row, j: Journey, h: Handoff, now: int, scope: Scope) -> dict[str, An
         "first_utm": next(filter(None, map(_utm, items)), None),
         "last_utm": next(filter(None, map(_utm, reversed(items))), None),
         "discovery": _discovery(items),
-        "previous_journeys": [_previous(x) for x in s.journeys if s.lives < x.n < j.n],
+        "previous_journeys": [
+            *(_previous(x) for x in s.journeys if s.lives < x.n < j.n),
+            *(_attempt(j, x) for x in j.handoffs if x.attempt < h.attempt),
+        ],
         "consent": {purpose: granted for purpose, (granted, _) in s.consent.items()},
         "win_probability_ppm": hoped.probability_ppm,
         "expected_minor": hoped.expected_minor,
@@ -87,26 +87,25 @@ def reasons(rows: list[explain.ScoreRow]) -> list[dict[str, Any]]:
     return [{"rule": k, "points_milli": v} for k, v in sorted(by_rule.items(), key=lambda x: (-x[1], x[0]))]
 
 
-def _met(items: list[Item]) -> Iterator[Item]:
-    """What the lead did, and where sales has been in touch."""
-    for e in items:
+def _touches(s: State, items: list[Item]) -> list[dict[str, Any]]:
+    """What the lead did, and by what sales has been in touch, the newest first."""
+    out: list[dict[str, Any]] = []
+    for e in reversed(items):
         kind = e[1] >> 8 & 255
-        engaged = kind < FACT and kind not in _SENDS and (e[1] & AGENT_MASK) >> AGENT_SHIFT < PROXY
-        if engaged or kind == _TOUCHED:
-            yield e
+        if kind in _SENDS or (kind >= FACT and not (kind == _TOUCHED and _human(e[3]))):
+            continue
+        if (scoring.as_classified(s, e[1], e[3]) & AGENT_MASK) >> AGENT_SHIFT >= PROXY:
+            continue
+        told = [v for name, v in view(kind, e[3]).items() if type(v) is str and name != "handoff_id"]
+        out.append({"type": NAME[kind], "at": e[0] >> 22, "detail": ", ".join(told)[:200]})
+        if len(out) == _LAST_TOUCHES:
+            break
+    return out
 
 
-def _touches(items: list[Item]) -> list[dict[str, Any]]:
-    """The newest first, as the schema says."""
-    last = list(_met(items))[: -_LAST_TOUCHES - 1 : -1]
-    return [
-        {
-            "type": NAME[e[1] >> 8 & 255],
-            "at": e[0] >> 22,
-            "detail": ", ".join(str(v) for v in view(e[1] >> 8 & 255, e[3]).values() if type(v) is str)[:200],
-        }
-        for e in last
-    ]
+def _human(touch: Any) -> bool:
+    """No sequence of e-mails that sales has set up."""
+    return not (type(touch) is list and len(touch) > 3 and touch[3][0] == "system")
 
 
 def _utm(e: Item) -> dict[str, str] | None:
@@ -137,6 +136,12 @@ def _previous(j: Journey) -> dict[str, Any]:
         "ended_at": last >> 9,
         "reason": j.reason or None,
     }
+
+
+def _attempt(j: Journey, h: Handoff) -> dict[str, Any]:
+    """An earlier call within the same journey."""
+    outcome = OUTCOMES[h.outcome]
+    return {"journey": j.n, "outcome": outcome, "ended_at": h.ended, "reason": h.reason or None}
 
 
 def _level_before(s: State, items: list[Item], at: int, d: Compiled, scope: Scope) -> int:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from processors import handoff, lifecycle, priority, shares
 from processors.answers import reach
-from processors.definition.model import DAY
 from processors.events import KIND
 from processors.fact import Fact, Handler
 from processors.model import DELETED, LOST, LOST_DEAL, RUNNING, WON, Call, Journey, Share, State
@@ -47,7 +46,7 @@ def _deal_won(s: State, f: Fact) -> None:
     j = s.journeys[s.shares[str(f.at(0))].journey - 1]
     if j is not s.journeys[-1]:
         return
-    if j.at == LOST:
+    if j.exited:  # lost, or sent back, and won in the end
         lifecycle.re_enter(s, f.t, f.d.won, f.backfill)
     elif j.at < f.d.won:
         reach(s, f, f.d.won)
@@ -63,10 +62,9 @@ def _close_if_all_lost(s: State, f: Fact, j: Journey, reason: str) -> None:
     others = [x.outcome for x in s.shares.values() if x.journey == j.n]
     if j is s.journeys[-1] and not j.exited and all(x in (LOST_DEAL, DELETED) for x in others):
         rule = f.d.source.reasons.get(("lost", reason))
-        days = (
-            rule.after_days if rule is not None and rule.after_days else f.d.source.policy.lost_recycle_days
-        )
-        handoff.answered(s, f.t, f.t + days * DAY)
+        if rule is not None and rule.action == "disqualify":
+            s.barred |= 2
+        handoff.answered(s, f.t, handoff.returns(rule, f.d.source.policy.lost_recycle_days, f.t))
         lifecycle.leave(s, f.t, LOST, reason)
 
 

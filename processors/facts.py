@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from msgspec.structs import replace
 
 from processors import answers, consent, deal_facts, handoff, lifecycle, scoring
+from processors.compiled import Compiled
 from processors.definition.model import MILLI
 from processors.events import KIND
 from processors.fact import Fact, Handler
-from processors.model import GENERATED, MOVED, RECLASSIFIED, State
+from processors.model import ACCEPTED, GENERATED, MOVED, OPEN, RECLASSIFIED, State
 
+#: Attributes that a row keeps of a lead, unless the definition asks for more.
 MAX_ATTRIBUTES = 64
 
 
@@ -44,7 +48,7 @@ def _attributes(s: State, f: Fact) -> None:
         return
     merged = {**s.attributes, **fields}
     if len(merged) > MAX_ATTRIBUTES:
-        merged = dict(list(merged.items())[-MAX_ATTRIBUTES:])
+        merged = _bounded(merged, fields, f.d)
     s.attributes = merged
     s.fit = scoring.fit_of(merged, f.d)
     s.segment = scoring.segment_of(merged, f.d)
@@ -60,6 +64,14 @@ def _attributes(s: State, f: Fact) -> None:
         s.barred &= ~1
 
 
+def _bounded(merged: dict[str, Any], latest: dict[str, Any], d: Compiled) -> dict[str, Any]:
+    """All that the definition asks for, and of the rest what was told last: a CRM may send hundreds of fields."""
+    others = [x for x in merged if x not in d.asks]
+    others.sort(key=lambda x: x in latest)
+    dropped = set(others[: len(merged) - MAX_ATTRIBUTES])
+    return {k: v for k, v in merged.items() if k not in dropped}
+
+
 def _account_matched(s: State, f: Fact) -> None:
     """Another company: the journey ends, the person stays (case 24)."""
     account = f.at(0) or ""
@@ -72,7 +84,7 @@ def _account_matched(s: State, f: Fact) -> None:
 
 
 def _consent(s: State, f: Fact) -> None:
-    consent.changed(s, str(f.at(0)), bool(f.at(1)), f.t, f.d)
+    consent.changed(s, str(f.at(0)), bool(f.at(1)), f.t)
 
 
 def _overridden(s: State, f: Fact) -> None:
@@ -86,11 +98,16 @@ def _overridden(s: State, f: Fact) -> None:
 
 def _reclassified(s: State, f: Fact) -> None:
     """What the event was worth is gone from now on; a lead handed over stays so, and is flagged (case 42)."""
+    day = f.d.days.day(f.t)
+    before, raised = scoring.engagement(s, day, f.d), s.raised
     if type(f.data) is list:
         s.agents = {**s.agents, f.data[0]: f.data[1]}
     scoring.rescore(s, f.scope, f.d)
-    h = handoff.open_handoff(s)
-    if h is not None and not h.flags & RECLASSIFIED:
+    j = s.journeys[-1]
+    h = j.handoffs[-1] if j.handoffs and not j.exited else None
+    if h is None or h.outcome not in (OPEN, ACCEPTED) or h.flags & RECLASSIFIED:
+        return
+    if s.raised < raised or scoring.engagement(s, day, f.d) < before:
         handoff.change(s, h, flags=h.flags | RECLASSIFIED)
 
 

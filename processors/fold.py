@@ -96,6 +96,7 @@ def step(s: State, e: Item, scope: Scope) -> None:
     if d.raises[kind] and scoring.is_hand_raise(b, data, d):
         s.raised = max(s.raised, t)
         moved = True
+        qualify.hear(s, t, backfill, d)
     if not moved:
         if adopted:
             _look_anew(s, t, backfill, d, scope)

@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from processors import priority, scoring
 from processors.calendar import Calendar
 from processors.compiled import Compiled
-from processors.definition.model import SlaPolicy
+from processors.definition.model import DAY, Reason, SlaPolicy
 from processors.episodes import all_handoffs, end_of, said_before, start_of
 from processors.lifecycle import put
 from processors.model import (
@@ -37,6 +37,9 @@ from processors.model import (
 )
 from processors.reference import Owner
 from processors.scope import Scope
+
+#: The date of return of who was archived.
+ARCHIVED = 1 << 60
 
 
 def open_handoff(s: State) -> Handoff | None:
@@ -95,11 +98,15 @@ def make(
     outcome: int = OPEN,
     flags: int = 0,
     known_as: Minted | None = None,
+    chosen: Route | None = None,
 ) -> Handoff:
     """Hand the lead over at ``t``.
 
     The clocks start when the ground could be known (`episodes.start_of`), for back-fill at the trigger itself. A
-    handoff said before keeps id, start and owner, and whether anybody was called.
+    handoff said before keeps id, start and owner, and whether anybody was called. Where the ``outcome`` is given nobody
+    is waited for: no clock runs but the meeting's.
+
+    :param chosen: who has it, where nobody has to be found.
     """
     used = taken(s)
     said = said_before(t, used, scope) if known_as is None else known_as
@@ -125,9 +132,11 @@ def make(
     values = _values(s)
     n = d.policy(values)
     policy = d.source.sla[n]
-    chosen = (
-        said.routes[0] if said is not None else route(s, values, handoff_id(of, ordinal), start, d, scope)
-    )
+    if said is not None:
+        chosen = said.routes[0]
+    elif chosen is None:
+        chosen = route(s, values, handoff_id(of, ordinal), start, d, scope)
+    waits = outcome == OPEN
     if s.saturated:
         flags |= SATURATED
     calendar = calendar_of(s, definition, n, chosen.owner, start, scope)
@@ -144,10 +153,10 @@ def make(
         owner=chosen.owner,
         routed=chosen.why,
         assigned=start if chosen.owner else 0,
-        due_touch=calendar.add(start, policy.first_touch) if policy.first_touch else 0,
-        due_decide=calendar.add(start, policy.decision) if policy.decision else 0,
+        due_touch=calendar.add(start, policy.first_touch) if policy.first_touch and waits else 0,
+        due_decide=calendar.add(start, policy.decision) if policy.decision and waits else 0,
         due_meet=calendar.add(start, policy.meeting) if policy.meeting else 0,
-        expires=calendar.add(start, policy.expire_after) if policy.expire_after else 0,
+        expires=calendar.add(start, policy.expire_after) if policy.expire_after and waits else 0,
         rule=rule,
         flags=flags,
         outcome=outcome,
@@ -308,6 +317,15 @@ def answered(s: State, t: int, until: int) -> None:
     s.qualified = s.low = False
     s.cross = 0
     s.until = until
+
+
+def returns(reason: Reason | None, usual_days: int, t: int) -> int:
+    """Until when (ms) only a newer hand-raise re-arms who was sent back at ``t``. A code that the definition does not
+    know says nothing: then the usual time."""
+    if reason is not None and reason.action != "recycle":
+        return ARCHIVED
+    days = reason.after_days if reason is not None and reason.after_days else usual_days
+    return t + days * DAY
 
 
 def withdraw(s: State, t: int, why: str) -> None:

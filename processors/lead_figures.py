@@ -20,6 +20,7 @@ from processors.model import (
     DEAL_STATUS,
     GENERATED,
     IMPLIED,
+    LATE,
     LOST,
     LOST_DEAL,
     OPEN,
@@ -85,10 +86,11 @@ def _of_life(seen: Seen, scope: Scope, fine: bool) -> Contribution:
     put(("persons", *lead))
     for j in seen.journeys:
         _entries(j, d, lead, fine, put)
-        for h in j.handoffs:
-            _handoff(h, lead, scope, fine, put)
+        for n, h in enumerate(j.handoffs):
+            unheard = bool(h.flags & SILENT) and not _heard(h, j.handoffs[n + 1 :])
+            _handoff(h, unheard, lead, scope, fine, put)
             if fine:
-                add(out, _delays(h, lead, scope))
+                add(out, _delays(h, unheard, lead, scope))
     known = _known(seen, d, lead, fine, put)
     _won(seen, known, d, lead, fine, put)
     if fine:
@@ -202,10 +204,18 @@ def _conversions(j: Journey, d: Compiled, lead: tuple[str, str], put: _Put) -> N
                     put(("converted", a, b, h, month, *lead))
 
 
-def _handoff(h: Handoff, lead: tuple[str, str], scope: Scope, fine: bool, put: _Put) -> None:
-    """Silent ones count in acceptance, SLA and speed only if history holds their answer (DOMAIN 5)."""
+def _heard(h: Handoff, following: Sequence[Handoff]) -> bool:
+    """Was it answered, be it too late?"""
+    late = bool(following) and bool(following[0].flags & LATE)
+    return late or h.outcome in (ACCEPTED, TURNED_DOWN)
+
+
+def _handoff(h: Handoff, unheard: bool, lead: tuple[str, str], scope: Scope, fine: bool, put: _Put) -> None:
+    """
+    :param unheard: a silent one of which history does not hold the answer: it counts in nothing else (DOMAIN 5).
+    """
     answered = h.outcome in (ACCEPTED, TURNED_DOWN)
-    outcome = "imported_open" if h.flags & SILENT and not answered else OUTCOMES[h.outcome] or "open"
+    outcome = "imported_open" if unheard else OUTCOMES[h.outcome] or "open"
     team, rule, reason = h.team or EMPTY, h.rule or EMPTY, h.reason or EMPTY
     put(("handoff", outcome, *lead, team))
     if h.returned:
@@ -220,7 +230,7 @@ def _handoff(h: Handoff, lead: tuple[str, str], scope: Scope, fine: bool, put: _
         call = (*lead, team, h.owner or EMPTY, rule)
         day = scope.definitions[-1].days.day(h.start)
         put(("handoff_on", outcome, reason, "yes" if h.returned else "no", *call, day))
-    if outcome == "imported_open":
+    if unheard:
         return
     for clock, due, met, late in (
         ("first_touch", h.due_touch, h.touched, h.late_touch),
@@ -232,6 +242,8 @@ def _handoff(h: Handoff, lead: tuple[str, str], scope: Scope, fine: bool, put: _
             put(("sla", clock, state, team))
             if fine:
                 put(("sla_on", clock, state, *call, day))
+    if h.flags & LATE:
+        return  # nobody was waited for: the one that expired before it tells how long it took
     if h.touched:
         put(("speed", team, log_bin(h.touched - h.begun)))
         if fine:
@@ -245,13 +257,13 @@ def _handoff(h: Handoff, lead: tuple[str, str], scope: Scope, fine: bool, put: _
             put(("untouched_on", *call, day))
 
 
-def _delays(h: Handoff, lead: tuple[str, str], scope: Scope) -> Iterator[tuple[Key, int]]:
+def _delays(h: Handoff, unheard: bool, lead: tuple[str, str], scope: Scope) -> Iterator[tuple[Key, int]]:
     """Where the time went (DOMAIN 5), wall and business; and how much of the context was known."""
     call = (*lead, h.team or EMPTY, h.owner or EMPTY, h.rule or EMPTY)
     day = scope.definitions[-1].days.day(h.start)
     if h.complete:
         yield ("complete_on", *call, day), h.complete
-    if h.flags & SILENT and h.outcome not in (ACCEPTED, TURNED_DOWN):
+    if unheard or h.flags & LATE:
         return
     d = scope.definitions[h.definition]
     calendar = d.calendar(d.source.sla[h.policy], zone_of(h.owner, h.start, scope))

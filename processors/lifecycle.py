@@ -61,10 +61,13 @@ def enter(s: State, t: int, stage: int, d: Compiled, backfill: int = 0) -> None:
     put(s, replace(j, entries=(*j.entries, *implied, t << 9 | flag | stage)))
 
 
-def re_enter(s: State, t: int, stage: int, backfill: int = 0) -> None:
-    """Back from an exit, or backward where policy adopts it: one more entry, nothing implied."""
+def re_enter(s: State, t: int, stage: int, backfill: int = 0, implied: int = 0) -> None:
+    """Back from an exit, or backward where policy adopts it: one more entry, nothing implied.
+
+    :param implied: `IMPLIED`, where the stage is only passed through.
+    """
     j = s.journeys[-1]
-    put(s, replace(j, entries=(*j.entries, t << 9 | _flag(backfill) | stage), reason=""))
+    put(s, replace(j, entries=(*j.entries, t << 9 | _flag(backfill) | implied | stage), reason=""))
 
 
 def leave(s: State, t: int, exit_code: int, reason: str = "") -> None:

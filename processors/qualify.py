@@ -19,12 +19,15 @@ from processors.model import (
     OPEN,
     RECYCLED,
     REJECTED,
+    SILENT,
     UNQUALIFIED,
     Journey,
     State,
 )
 from processors.scope import Scope
 
+#: What stands for a rule where no rule let a lead through.
+HAND_RAISE, OVERRIDE = "hand-raise", "override"
 #: Exits after which a lead can qualify again.
 _RETURNS = frozenset((REJECTED, RECYCLED, LOST, EXPIRED, INACTIVE))
 
@@ -35,9 +38,12 @@ def settle(s: State, t: int, backfill: int, before: int, d: Compiled, scope: Sco
     points = scoring.level(s, t, d)
     if j.at == d.known and points >= d.source.thresholds.engaged_min and lifecycle.reached(j) < d.engaged:
         lifecycle.enter(s, t, d.engaged, d, backfill)
+    if s.answered and t > s.until and before < d.source.thresholds.up <= points:
+        s.low = True  # it rose after its date: armed, even if something else still lacks
     if s.qualified:
-        _downwards(s, t, points, d)
-    elif is_person(s, d) and scoring.meets(s, t, points, d) and _armed(s, t, before, d):
+        if _downwards(s, t, points, d) and _awaited(s, d):
+            call(s, t, backfill, d, scope)
+    elif is_person(s, d) and scoring.meets(s, t, points, d) and _armed(s, t, d):
         _qualify(s, t, backfill, d, scope)
     s.cross = scoring.falls_on(s, t, d) if s.qualified else 0
 
@@ -57,7 +63,7 @@ def is_person(s: State, d: Compiled) -> bool:
 
 def _downwards(s: State, t: int, points: int, d: Compiled) -> bool:
     """Does the lead stay qualified?"""
-    if not s.barred and (points >= d.source.thresholds.down or scoring.raised(s, t, d)):
+    if scoring.keeps(s, t, points, d):
         return True
     s.qualified = False
     s.cross = 0
@@ -73,11 +79,18 @@ def _downwards(s: State, t: int, points: int, d: Compiled) -> bool:
     return False
 
 
-def _armed(s: State, t: int, before: int, d: Compiled) -> bool:
-    """Never answered; or a newer hand-raise; or, past the recycle date, engagement fell and rose, or rises now."""
-    if not s.answered or scoring.raised(s, t, d):
-        return True
-    return t > s.until and (s.low or before < d.source.thresholds.up)
+def _awaited(s: State, d: Compiled) -> bool:
+    """Qualified, and not called only because sales was not to contact them; which they now allow."""
+    return (
+        s.journeys[-1].at == d.mql
+        and handoff.open_handoff(s) is None
+        and consent.granted(s, consent.SALES_CONTACT)
+    )
+
+
+def _armed(s: State, t: int, d: Compiled) -> bool:
+    """Never answered; or a newer hand-raise; or, past the recycle date, engagement fell and rose, or has risen since."""
+    return not s.answered or scoring.raised(s, t, d) or (t > s.until and s.low)
 
 
 def _qualify(s: State, t: int, backfill: int, d: Compiled, scope: Scope) -> None:
@@ -108,6 +121,17 @@ def call(s: State, t: int, backfill: int, d: Compiled, scope: Scope) -> None:
     handoff.make(s, t, d, scope, backfill=backfill, rule=admitting_rule(s, t, d), raised=raised)
 
 
+def hear(s: State, t: int, backfill: int, d: Compiled) -> None:
+    """A hand is raised in front of us while a call lies open that history made and nobody heard of: the one after it
+    is made, as after an answer. Left open, it would use the hand up when it expires."""
+    h = handoff.open_handoff(s)
+    if backfill or h is None or not h.flags & SILENT:
+        return
+    if scoring.meets(s, t, scoring.level(s, t, d), d):
+        handoff.withdraw(s, t, "hand raised anew")
+        s.qualified = False
+
+
 def _goes_on(j: Journey, t: int, raised: bool, d: Compiled) -> bool:
     """Does re-arming continue this journey (attempt + 1), or start the next one?"""
     if j.at == EXPIRED:
@@ -117,12 +141,16 @@ def _goes_on(j: Journey, t: int, raised: bool, d: Compiled) -> bool:
 
 
 def admitting_rule(s: State, t: int, d: Compiled) -> str:
-    """The engagement rule that contributes most, or the hand-raise where only that let the lead through."""
+    """The engagement rule that contributes most; the hand-raise, or else the manual override, where only that let the
+    lead through."""
     th = d.source.thresholds
-    by_score = s.fit >= th.fit_min and scoring.level(s, t, d) >= th.up
-    if scoring.raised(s, t, d) and not (by_score and consent.granted(s, consent.PROFILING)):
-        return "hand-raise"
     day = d.days.day(t)
+    by_score = s.fit >= th.fit_min and scoring.level(s, t, d) >= th.up
+    machine = by_score and scoring.engagement(s, day, d) >= th.up
+    if scoring.raised(s, t, d) and not (machine and consent.granted(s, consent.PROFILING)):
+        return HAND_RAISE
+    if by_score and not machine:
+        return OVERRIDE
     best, most = "", 0
     for index, acc in s.acc.items():
         rule = d.rules[index]

@@ -353,7 +353,7 @@ def emit(
         j, h = handoffs[key[2:4]]
         record |= {
             "handoff_id": h.id, "clock": key[4], "kind": kind, "due_at": content[1] or None, "owner": content[2] or None,
-            "team": h.team, "business_ms": None, "wall_ms": content[0] - h.begun if kind == "met" else None,
+            "team": h.team, "business_ms": None, "wall_ms": max(0, content[0] - h.begun) if kind == "met" else None,
         }  # fmt: skip
         if kind == "met":
             calendar = calendar_of(s, h.definition, h.policy, h.owner, h.begun, scope)

@@ -158,22 +158,37 @@ def is_hand_raise(b: int, data: Any, d: Compiled) -> bool:
 
 def meets(s: State, t: int, points: int, d: Compiled) -> bool:
     """The definition's condition for "qualified" (DOMAIN 4), without the edge."""
+    return _suffices(s, t, points >= d.source.thresholds.up, d)
+
+
+def keeps(s: State, t: int, points: int, d: Compiled) -> bool:
+    """What it takes to stay qualified: the same, but engagement may fade down to ``down``."""
+    return _suffices(s, t, points >= d.source.thresholds.down, d)
+
+
+def _suffices(s: State, t: int, active: bool, d: Compiled) -> bool:
     th = d.source.thresholds
     if s.barred or not gates_open(s, d):
         return False
-    if not s.consent.get("profiling", (True, 0))[0]:
+    if not _profiled(s):
         return raised(s, t, d)
-    return (s.fit >= th.fit_min and points >= th.up) or (s.fit >= th.fit_min_hand_raise and raised(s, t, d))
+    return (active and s.fit >= th.fit_min) or (s.fit >= th.fit_min_hand_raise and raised(s, t, d))
+
+
+def _profiled(s: State) -> bool:
+    """Who refuses to be profiled is judged by neither score nor fit."""
+    return s.consent.get("profiling", (True, 0))[0]
 
 
 def falls_on(s: State, t: int, d: Compiled) -> int:
-    """The first instant after ``t`` at which a qualified lead no longer holds ``down``, 0 if never by time alone."""
+    """An instant after ``t``, the first at which a qualified lead may no longer be so, 0 if never by time alone."""
     th = d.source.thresholds
-    today = d.days.day(t)
-    value, until = s.override
-    if until > t and value >= th.down:
-        return until
-    if engagement(s, today, d) >= th.down:
+    at = 0
+    profiled = _profiled(s)
+    if profiled and s.fit >= th.fit_min and level(s, t, d) >= th.down:
+        if s.override[1] > t:
+            return s.override[1]
+        today = d.days.day(t)
         low, high = today, today + 1
         longest = max((len(d.rules[i].table) for i in s.acc), default=0)
         if engagement(s, today + longest + 1, d) >= th.down:
@@ -187,9 +202,7 @@ def falls_on(s: State, t: int, d: Compiled) -> int:
             else:
                 high = middle
         at = d.days.start(high)
-    else:
-        at = 0
-    if raised(s, t, d):
+    if (not profiled or s.fit >= th.fit_min_hand_raise) and raised(s, t, d):
         at = max(at, s.raised + th.hand_raise_days * DAY + 1)
     return at if at > t else 0
 
@@ -225,7 +238,7 @@ def rescore(s: State, scope: Scope, d: Compiled, *, including: bool = True) -> N
     base, items = scope.history()
     s.acc, s.once, s.raised = inherited(s, base, scope.definitions, d)
     upto, anew, gone = (s.a, s.b), s.anew, s.gone
-    scores = s.consent.get("profiling", (True, 0))[0]
+    scores = _profiled(s)
     for a, said, _, data in items:
         if (a, said) > upto or (not including and (a, said) == upto):
             break

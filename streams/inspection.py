@@ -42,8 +42,6 @@ from streams.errors import WorkerError
 from streams.topology import LeadTopology
 
 View = dict[str, Any]
-#: A lead that sales archived waits "until" then (`processors.facts`).
-_ARCHIVED = 1 << 60
 KINDS = {"lead": "l", "anonymous": "a", "deal": "d", "account": "c"}
 _NAMES = {letter: name for name, letter in KINDS.items()}
 
@@ -434,7 +432,7 @@ def missing(s: State, t: int, d: Compiled) -> list[str]:
     by_hand = raised and s.fit >= th.fit_min_hand_raise
     if not (by_score or by_hand):
         said.append(_ways(s, level, raised, d))
-    if s.answered and not raised:
+    if s.answered and not raised and not (t > s.until and s.low and level >= th.up):
         said.append(_rearming(s, t, level, d))
     elif not said:
         said.append("the score suffices; it qualifies at its next event that counts")
@@ -447,7 +445,7 @@ def missing(s: State, t: int, d: Compiled) -> list[str]:
 def _rearming(s: State, t: int, level: int, d: Compiled) -> str:
     """What it takes after an answer (DOMAIN 3)."""
     th = d.source.thresholds
-    if s.until >= _ARCHIVED:
+    if s.until >= handoff.ARCHIVED:
         return "sales has closed it: only a newer raised hand brings it back"
     if s.until > t:
         return f"sales has sent it back until {iso(d.days.day(s.until))}: before that only a newer raised hand counts"

@@ -31,6 +31,7 @@ from processors.columns import CLOCK_STATES, CLOCKS, COLUMNS, HANDOFF_STATES, SE
 from processors.compiled import Compiled
 from processors.market import Market
 from processors.model import DEAL_STATUS, EXITS
+from processors.qualify import HAND_RAISE, OVERRIDE
 from processors.reference import Reference
 from processors.restate import CAUSES
 from processors.totals import Sel, Totals
@@ -271,7 +272,7 @@ def _checks(parts: Mapping[str, Totals], gaps: Mapping[int, int]) -> Values:
 
 def _breakdowns(t: Totals, d: Compiled) -> Iterator[Metric]:
     reasons = [code for of, code in d.source.reasons if of == "rejection"]
-    rules = [*(rule.name for rule in d.rules), "hand-raise"]
+    rules = [*(rule.name for rule in d.rules), HAND_RAISE, OVERRIDE]
     teams = {d.source.default_team, *(rule.team for rule in d.source.routing)}
     source = Bounded(sizes(t, "persons", "source"), d.source.sources, SOURCES)
     segment = Bounded(sizes(t, "persons", "segment"), (s.name for s in d.source.segments), SEGMENTS)

@@ -105,12 +105,12 @@ def hours(calendar: Calendar) -> str:
 
 
 def _reason_says(d: Definition, reason: Reason) -> str:
-    if reason.action == "recycle":
+    if reason.action == "recycle" and reason.of != "disqualification":
         usual = d.policy.lost_recycle_days if reason.of == "lost" else d.policy.recycle_days
         return f"back to marketing; may qualify again after {reason.after_days or usual} days"
-    return {"archive": "this attempt ends; a new raised hand begins another"}.get(
-        reason.action, "never contacted by sales again"
-    )
+    if reason.action == "archive" and reason.of != "disqualification":
+        return "this attempt ends; a new raised hand begins another"
+    return "never contacted by sales again"
 
 
 def _qualified(d: Definition) -> list[str]:
@@ -135,7 +135,8 @@ def _qualified(d: Definition) -> list[str]:
         lines += [f"In both cases it must also be known and positive: {', '.join(th.gates)}.", ""]
     lines += [
         f"- From {points(th.engaged_min)} points of engagement a lead counts as engaged.",
-        f"- A qualified lead whose engagement fades below {points(th.down)} points no longer is"
+        f"- A qualified lead whose engagement fades below {points(th.down)} points, or of which anything else of this "
+        "no longer holds, is none any more"
         + (
             "; an unanswered handoff is then withdrawn."
             if d.policy.withdraw_when_unqualified

@@ -9,9 +9,13 @@ import typer
 
 from processors.definition.plain import event as event_words
 from processors.money import show as money
+from processors.qualify import HAND_RAISE, OVERRIDE
 from streams.cli.console import print_table
 from streams.cli.times import Zone, ago, local
 from streams.inspection import View, next_deadline
+
+#: What let a lead through, where it was no rule: also an answer of sales, which stays although its ground is gone.
+_GROUNDS = {HAND_RAISE: "a raised hand", OVERRIDE: "a score set by hand", None: "an answer of sales"}
 
 CLOCKS = {"first_touch": "first touch", "decision": "decision", "meeting": "meeting"}
 
@@ -190,11 +194,7 @@ class Printer:
     def why(self, found: View, last: int) -> None:
         self.fields((("stage", self.standing(found)),))
         for call in found["admitted"]:
-            ground = (
-                "a raised hand"
-                if call["hand_raised"] and call["rule"] == "hand-raise"
-                else f"rule {call['rule']}"
-            )
+            ground = _GROUNDS.get(call["rule"], f"rule {call['rule']}")
             typer.echo(
                 f"handoff {call['journey']}.{call['attempt']} on {self.at(call['at'])} was let through by {ground}"
             )

@@ -303,6 +303,20 @@ def test_after_a_rejection_it_says_until_when(show: Show) -> None:
     assert "sales has sent it back until 2027-02-14" in "; ".join(found["missing"])
 
 
+def test_who_is_armed_again_is_told_only_what_still_lacks(show: Show) -> None:
+    later = MONDAY + 100 * DAY
+    again = [
+        event("rejected", MONDAY + 3 * HOUR, {"reason_code": "timing"}),
+        event("attributes_changed", later, {"fields": {"role": "intern"}}),
+        *(event("content_downloaded", later + n, {"asset_id": f"a{n}"}) for n in (1, 2)),
+        event("event_attended", later + 3, {"event_id": "w", "kind": "webinar"}),
+    ]
+    past = [e | {"occurred_at": e["occurred_at"] - 120 * DAY} for e in (*TOUCHED, *again)]  # none lies ahead
+    (lacks,) = show(past, "explain", "lead-1")["missing"]
+    assert lacks.startswith("it takes either")
+    assert "more points of fit" in lacks
+
+
 def test_explain_in_words(run: Run) -> None:
     text = run(HANDED, "explain", "lead-1").stdout
     assert "handoff 1.1 on Mon 2026-11-16 10:00 UTC was let through by a raised hand" in text

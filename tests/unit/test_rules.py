@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from processors.definition.model import DAY, HOUR, MINUTE
+from processors.facts import MAX_ATTRIBUTES
 from processors.model import FADED, LAPSED, OPEN
-from tests.strategies import at
+from tests.strategies import FITS, at
 from tests.world import MONDAY, Funnel, handed_over, variant
 
 PEOPLE = [
@@ -109,6 +110,7 @@ def test_an_override_qualifies_until_its_end_and_the_machines_value_stays_to_be_
     (made,) = f.out("handoffs", kind="made")
     assert made["trigger_at"] == at(1, 10)
     assert made["context"]["engagement_milli"] == f.score() == 0
+    assert (made["context"]["qualified_by"], made["context"]["admitting_rule"]) == ("override", "override")
     assert f.head().override == (90_000, at(3))
     f.until(at(3) - 1)
     assert f.head().qualified
@@ -117,6 +119,21 @@ def test_an_override_qualifies_until_its_end_and_the_machines_value_stays_to_be_
     assert not f.head().qualified
     assert (h.outcome, bool(h.flags & FADED)) == (OPEN, True)  # the open call is kept by default
     assert f.out("stage_changes", kind="unqualified")[0]["occurred_at"] == at(3)
+
+
+def test_what_only_an_override_let_through_is_no_fault_of_the_rule_that_gave_most() -> None:
+    f = Funnel()
+    f.fit()
+    f.say("page_viewed", at(1, 9), {"url": "/"})
+    f.say("score_overridden", at(1, 10), {"value": 90})
+    f.say("rejected", at(1, 11), {"reason_code": "no_need"})
+    assert f.total("rejected", rule="override") == 1
+    g = Funnel()
+    g.fit()
+    g.say("score_overridden", at(1, 10), {"value": 5})
+    g.hot()
+    g.raise_hand(at(1, 11))
+    assert [h.rule for h in g.handoffs()] == ["hand-raise"]  # held down, the score let nobody through
 
 
 def test_an_override_can_hold_a_lead_down() -> None:
@@ -201,3 +218,27 @@ def test_the_trend_is_what_the_last_week_added() -> None:
     f.raise_hand(at(9, 11))
     (made,) = f.out("handoffs", kind="made")
     assert made["context"]["trend_milli"] == made["context"]["engagement_milli"] - week > 0
+
+
+# What is kept of a lead ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_what_the_definition_asks_for_is_kept_however_many_fields_a_crm_sends(first: bool) -> None:
+    f = Funnel(variant('[[routing]]\nname = "by hand"\nteam = "vip"\nwhen = { desk = "gold" }\n'))
+    many = {f"custom_{n}": n for n in range(100)}
+    asked = FITS | {"budget": "yes", "desk": "gold"}
+    f.say("created", MONDAY, {"source": "webinar", "generated_by": "marketing"})
+    for n, fields in enumerate([asked, many] if first else [asked | many]):
+        attributes(f, MONDAY + n * HOUR, **fields)
+    f.hot()
+    (made,) = f.out("handoffs", kind="made")
+    assert made["team"] == "vip"
+    assert made["context"]["fit_milli"] == 68_000
+    kept = f.head().attributes
+    assert asked.items() <= kept.items()
+    assert len(kept) == MAX_ATTRIBUTES
+    attributes(f, at(1, 12), custom_0="now", custom_101="new")
+    kept = f.head().attributes
+    assert (kept["custom_0"], kept["custom_101"], len(kept)) == ("now", "new", MAX_ATTRIBUTES)
+    assert "custom_42" not in kept

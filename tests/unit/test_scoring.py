@@ -14,7 +14,7 @@ from processors.definition.model import DAY
 from processors.events import BOT, PROXY, UNKNOWN_AGENT
 from processors.model import State
 from processors.scope import Scope
-from tests.strategies import END, T0, Sent, at, default_definition, histories, sent
+from tests.strategies import T0, Sent, at, default_definition, histories, sent
 from tests.world import LAW, PEOPLE, run_of, variant
 
 DEFAULT = compile_definition(default_definition())
@@ -111,26 +111,37 @@ def test_time_alone_never_raises_a_score(history: list[Sent], days: int, more: i
     assert points(s, t + more * DAY, LAWS) <= points(s, t, LAWS)
 
 
-@given(histories())
-def test_falls_on_is_the_first_instant_below_down(history: list[Sent]) -> None:
+@given(
+    histories(),
+    st.sampled_from([0, 25_000, 60_000]),
+    st.none() | st.tuples(st.sampled_from([0, 17_000, 90_000]), st.integers(-5, 60)),
+)
+def test_falls_on_is_the_first_instant_at_which_a_qualified_lead_may_no_longer_be(
+    history: list[Sent], fit: int, override: tuple[int, int] | None
+) -> None:
     s = scored(*history, d=LAWS)
+    s.fit = fit
     t = max((x.t for x in history), default=T0)
-    th = LAWS.source.thresholds
     for x in history:
         e = x.event
         if scoring.is_hand_raise(e.b, e.data, LAWS):
             s.raised = max(s.raised, e.t)
+    if override is not None:
+        s.override = override[0], t + override[1] * DAY
 
-    def holds(at_ms: int) -> bool:
-        return scoring.level(s, at_ms, LAWS) >= th.down or scoring.raised(s, at_ms, LAWS)
+    def keeps(at_ms: int) -> bool:
+        return scoring.keeps(s, at_ms, scoring.level(s, at_ms, LAWS), LAWS)
 
+    if not keeps(t):
+        return
+    days = [LAWS.days.start(LAWS.day(t) + n) for n in range(1, 500)]
+    changes = sorted({*days, s.override[1], s.raised + 30 * DAY + 1})
+    first = next((x for x in changes if x > t and not keeps(x)), 0)
     falls = scoring.falls_on(s, t, LAWS)
-    if falls:
-        assert falls > t
-        assert holds(falls - 1)
-        assert not holds(falls)
-    elif holds(t):
-        assert holds(END + 9_999 * DAY)
+    if s.override[1] > t:  # it may be looked at too early, never too late
+        assert not first or t < falls <= first or t < s.override[1] <= first
+    else:
+        assert falls == first
 
 
 @given(histories())
