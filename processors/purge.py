@@ -104,7 +104,9 @@ def _settle(row: Row, now: int, scope: Scope, live: bool, result: Result) -> Non
 
 def _ask_visitors(row: Row, names: list[str], at: int, now: int, scope: Scope, result: Result) -> None:
     """What the person did before they were known lies with their browsers."""
-    was = result.moved[0] if result.moved is not None else subject.seen(row, row.head, scope)
+    now_seen = subject.seen(row, row.head, scope)
+    # of what went out of the row the residue tells: it moves nothing
+    was, became = result.moved if result.moved is not None else (now_seen, now_seen)
     found, _ = links.settle(row, now, scope)
     wanted = identity.copies(scope.subject, row, found, now)
     for name in sorted(names):
@@ -113,7 +115,7 @@ def _ask_visitors(row: Row, names: list[str], at: int, now: int, scope: Scope, r
             row.sent = {**row.sent, name: version}
             member = replace(wanted[name], version=version)
             result.told.append(Told(name, scope.subject, version, member, at))
-    result.moved = (was, subject.seen(row, row.head, scope))
+    result.moved = (was, became._replace(links=links.figures(row)))
 
 
 def _settle_alias(row: Row, now: int, scope: Scope, live: bool, result: Result) -> None:

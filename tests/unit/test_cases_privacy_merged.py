@@ -110,3 +110,24 @@ def test_case_47_who_was_erased_and_comes_back_and_turns_out_to_be_another_stays
     before = figures(f)
     f.restart()
     assert figures(f) == before
+
+
+def test_case_47_credit_that_a_browser_brought_stays_with_its_channel_in_what_workers_show() -> None:
+    """Found by playing: a worker showed it as unattributed until its next start, which counts the rows."""
+    f = Funnel()
+    url = "https://example.org/pricing?utm_source=s&utm_medium=cpc"
+    f.say("page_viewed", at(0), {"url": url}, subject={"anonymous_id": "v-1"})
+    f.fit(at(1))
+    f.say("identified", at(1, 1), {"anonymous_id": "v-1", "lead_id": "lead-1"})
+    money = {"amount": 500, "currency": "EUR"}
+    deal = {"leads": [{"lead_id": "lead-1"}], "pipeline": "new", "stage": "offer"} | money
+    f.say("opened", at(2), deal, deal="deal-1")
+    f.say("won", at(2, 1), money, deal="deal-1")
+    f.until(at(3))
+    assert f.total("attributed", channel="paid_search", model="first") == 500
+    erase(f, at(4))
+    assert f.total("attributed", channel="paid_search", model="first") == 500
+    assert f.total("alias_drift") == 0
+    shown = dict(f.topology.totals())
+    f.restart()
+    assert f.topology.totals() == shown
