@@ -7,9 +7,9 @@ from typing import Any
 from processors.definition.model import HOUR
 from processors.subject import effective
 from tests.privacy_world import MARK, SOON, erase, figures, marked, returned, told_everything, told_less
-from tests.strategies import FITS, at
+from tests.strategies import FITS, T0, at, sent
 from tests.subscriber import Subscriber
-from tests.world import Funnel, handed_over
+from tests.world import LAWS, Funnel, World, handed_over
 
 
 def _merged(f: Funnel) -> dict[tuple[Any, ...], int]:
@@ -131,3 +131,28 @@ def test_case_47_credit_that_a_browser_brought_stays_with_its_channel_in_what_wo
     shown = dict(f.topology.totals())
     f.restart()
     assert f.topology.totals() == shown
+
+
+def test_case_47_what_comes_right_after_the_erasure_of_a_part_does_not_hide_it() -> None:
+    """Law: any batch cut. Both are told in one batch of the row that the erased lead belongs to, or in two."""
+    ends = []
+    for cut in (1, 2):
+        w = World(LAWS, now=T0)
+        downloads = [
+            sent("content_downloaded", at(1, n), n, {"asset_id": f"a{n}"}, subject={"lead_id": "lead-2"})
+            for n in (9, 10)
+        ]
+        merge = sent("merged", at(2), 20, {"loser": "lead-2", "winner": "lead-1"})
+        w.batch([x.event for x in (*downloads, merge)], at(2))
+        w.deliver()
+        subject = {"lead_id": "lead-2"}
+        w.batch([sent("erased", at(3), 21, {"request_id": "r"}, subject=subject).event], at(3))
+        late = sent("content_downloaded", at(3, 1), 22, {"asset_id": "b"}, subject=subject)
+        w.batch([late.event], at(3, 1))
+        told, w.bus = w.bus, []
+        assert {(m.to, bool(m.erase)) for m in told} == {("l:lead-1", True), ("l:lead-1", False)}
+        for some in (told,) if cut == 1 else ([m] for m in told):
+            w.feed("l:lead-1", (), at(3, 1), told=some)
+        ends.append(w.summed())
+    assert ends[0] == ends[1]
+    assert sum(n for k, n in ends[0].items() if k[0] == "download_on") == 3
