@@ -107,13 +107,14 @@ def _settle(row: Row, now: int, scope: Scope, live: bool, result: Result) -> Non
             if (stays := nameless(name)) != name:
                 additive.add(result.kept, [((kind == _FINE, *name), -n), ((kind == _FINE, *stays), n)])
     _keep(row, lost)
-    visitors = [name for name, m in row.members.items() if m.alias and name[:1] == "a"]
-    if visitors:
-        _ask_visitors(row, visitors, at, now, scope, result)
+    _ask_visitors(row, at, now, scope, result)
 
 
-def _ask_visitors(row: Row, names: list[str], at: int, now: int, scope: Scope, result: Result) -> None:
+def _ask_visitors(row: Row, at: int, now: int, scope: Scope, result: Result) -> None:
     """What the person did before they were known lies with their browsers."""
+    names = [name for name, m in row.members.items() if m.alias and name[:1] == "a"]
+    if not names:
+        return
     now_seen = subject.seen(row, row.head, scope)
     # of what went out of the row the residue tells: it moves nothing
     was, became = result.moved if result.moved is not None else (now_seen, now_seen)
@@ -139,6 +140,7 @@ def _settle_alias(row: Row, now: int, scope: Scope, live: bool, result: Result) 
     erasure.strip(row, lambda e: e[0] >> 22 <= at)
     erasure.finished(row, at)
     _send(row, at, now, scope, result)
+    _ask_visitors(row, at, now, scope, result)
 
 
 def _send(row: Row, at: int, now: int, scope: Scope, result: Result) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from processors.definition.model import HOUR
 from processors.subject import effective
 from tests.privacy_world import MARK, SOON, erase, figures, marked, returned, told_everything, told_less
@@ -156,3 +158,24 @@ def test_case_47_what_comes_right_after_the_erasure_of_a_part_does_not_hide_it()
         ends.append(w.summed())
     assert ends[0] == ends[1]
     assert sum(n for k, n in ends[0].items() if k[0] == "download_on") == 3
+
+
+@pytest.mark.parametrize("erased", [("lead-1", "lead-2"), ("lead-2", "lead-1"), ("lead-2",)], ids=str)
+def test_case_47_the_browser_of_a_merged_lead_forgets_it(erased: tuple[str, ...]) -> None:
+    f = Funnel()
+    url = f"https://example.org/{MARK}"
+    f.say("page_viewed", at(0), {"url": url}, subject={"anonymous_id": "v-1"})
+    f.fit(at(1), "lead-2")
+    f.say("identified", at(1, 1), {"anonymous_id": "v-1", "lead_id": "lead-2"}, lead="lead-2")
+    f.fit(at(1, 11), "lead-1")
+    f.say("merged", at(1, 12), {"loser": "lead-2", "winner": "lead-1"}, source_event_id="m-1")
+    assert sorted(marked(f)) == [b"a:v-1", b"l:lead-1", b"l:lead-2"]
+    before = f.total("engaged")
+    for lead in erased:
+        f.say("erased", at(2), {"request_id": "r-1"}, lead=lead)
+    assert marked(f) == []
+    assert f.total("engaged") == before == 1
+    assert f.total("alias_drift") == 0
+    kept = figures(f)
+    f.restart()
+    assert figures(f) == kept
