@@ -99,7 +99,7 @@ FIELDS: dict[str, tuple[str, ...]] = {
     "sla_paused": ("handoff_id", "reason"),
     "sla_resumed": ("handoff_id", "reason"),
     "identified": ("anonymous_id", "lead_id"),
-    "merged": ("loser", "winner"),
+    "merged": ("loser", "winner", "names"),
     "unmerged": ("merge_event_id",),
     "handoff_released": ("handoff_id",),
     "handoff_dropped": ("handoff_id",),
@@ -273,6 +273,8 @@ def _kept(e: Envelope) -> Any:
         values[1] = _own_identity(e)
         if len(values) > 2 and values[2]:
             values[2] = _plain_url(values[2])
+    elif e.type == "merged":  # whoever takes it back may know it by another name than its source
+        values[2] = sorted({identity("", x) for x in (e.source_event_id, e.event_id) if x}) or None
     elif e.type == "unmerged":
         named = str(p.get("merge_event_id"))
         values = [[identity(e.source_system, named), identity("", named)]]

@@ -84,7 +84,12 @@ def _pair(e: Item) -> tuple[str, str] | None:
 
 
 def _undoes(u: Item, e: Item) -> bool:
-    return u[1] >> 8 & 255 == _UNMERGED and e[1] >> 16 in u[3][0]
+    return u[1] >> 8 & 255 == _UNMERGED and not _names(e).isdisjoint(u[3][0])
+
+
+def _names(e: Item) -> set[int]:
+    """Of a merge: its identity, and what else it is called."""
+    return {e[1] >> 16, *(e[3][2] if len(e[3]) > 2 else ())}
 
 
 def asks(me: str, row: Row, now: int) -> dict[str, list[Item]]:
@@ -113,7 +118,7 @@ def place(me: str, row: Row, most: int, now: int) -> Place:
     mine = [
         (e, pair[1])
         for e in run
-        if (pair := _pair(e)) is not None and pair[0] == me != pair[1] and e[1] >> 16 not in undone
+        if (pair := _pair(e)) is not None and pair[0] == me != pair[1] and undone.isdisjoint(_names(e))
     ]
     if me[:1] == "a":
         return _shared_browser(mine, most)
@@ -253,10 +258,18 @@ def parted_below(members: dict[str, Member]) -> Iterator[tuple[str, int]]:
         yield from parted_below(m.members)
 
 
-def refusals(me: str, row: Row, found: Place) -> tuple[Refusal, ...]:
-    """Merges of this row that were refused, as loser and as winner."""
+def refusals(me: str, row: Row, found: Place, now: int) -> tuple[Refusal, ...]:
+    """Merges of this row that were refused, as loser and as winner; and what would take back a merge that nobody here
+    knows of, without a loser."""
     mine = [(link.edge, me, link.target) for link in found.refused]
     others = [(m.edge, name, me) for name, m in row.members.items() if m.asks and m.edge != (0, 0)]
+    run = _facts(row.ledger, row.data, now)
+    back = [e for e in run if e[1] >> 8 & 255 == _UNMERGED]
+    if back:
+        for name, m in row.members.items():
+            run += _facts(m.ledger, m.data, now) if between(name) else []
+        merges = [e for e in run if me in (_pair(e) or ())]
+        others += [(_key(u), "", me) for u in back if not any(_undoes(u, e) for e in merges)]
     return tuple(sorted((*mine, *others)))
 
 

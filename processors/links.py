@@ -55,7 +55,7 @@ def settle(row: Row, now: int, scope: Scope) -> tuple[Place, bool]:
         row.epoch = max(row.epoch, 1 + above.epoch if above is not None else 0)
     row.target, row.edge = target, found.links[-1].edge if found.links else (0, 0)
     row.crowded = found.crowded
-    row.refused = identity.refusals(scope.subject, row, found)
+    row.refused = identity.refusals(scope.subject, row, found, now)
     _speak_last(scope.subject, row)
     _note_epochs(row)
     return found, bool(target) != bool(was)

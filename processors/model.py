@@ -295,7 +295,8 @@ class Member(Struct, array_like=True, frozen=True):
     ] = {}  # how late the sender may have spoken for those who are no aliases of it any more
 
 
-#: A merge that would have closed a circle: its key in the total order, the rows of loser and winner.
+#: A merge that would have closed a circle: its key in the total order, the rows of loser and winner. Without a loser: what
+#: would take back a merge that is not known.
 Refusal = tuple[tuple[int, int], str, str]
 
 

@@ -58,11 +58,21 @@ def heard(
     told: Sequence[Told] = (),
     live: bool = True,
 ) -> Result:
-    """`subject.process`, where rows tell that somebody was erased. Then comes `settle`."""
-    result = subject.process(row, events, now, scope, [m for m in told if not m.erase], live)
+    """`subject.process`, where rows tell that somebody was erased. Then comes `settle`.
+
+    What a row told after that comes after it, although it would do as well: else nobody knew what went by the erasure.
+    """
+    since: dict[str, int] = {}
     for m in told:
         if m.erase:
+            since[m.sender] = min(m.version, since.get(m.sender, m.version))
+    later = [m for m in told if m.version >= since.get(m.sender, m.version + 1)]
+    result = subject.process(row, events, now, scope, [m for m in told if m not in later], live)
+    for m in sorted(later, key=lambda m: (m.sender, m.version)):
+        if m.erase:
             _told_to_forget(row, m, now, _afresh(scope), live, result)
+        else:
+            _and_then(result, subject.process(row, (), now, _afresh(scope), [m], live))
     return result
 
 
@@ -97,14 +107,17 @@ def _settle(row: Row, now: int, scope: Scope, live: bool, result: Result) -> Non
             if (stays := nameless(name)) != name:
                 additive.add(result.kept, [((kind == _FINE, *name), -n), ((kind == _FINE, *stays), n)])
     _keep(row, lost)
-    visitors = [name for name, m in row.members.items() if m.alias and name[:1] == "a"]
-    if visitors:
-        _ask_visitors(row, visitors, at, now, scope, result)
+    _ask_visitors(row, at, now, scope, result)
 
 
-def _ask_visitors(row: Row, names: list[str], at: int, now: int, scope: Scope, result: Result) -> None:
+def _ask_visitors(row: Row, at: int, now: int, scope: Scope, result: Result) -> None:
     """What the person did before they were known lies with their browsers."""
-    was = result.moved[0] if result.moved is not None else subject.seen(row, row.head, scope)
+    names = [name for name, m in row.members.items() if m.alias and name[:1] == "a"]
+    if not names:
+        return
+    now_seen = subject.seen(row, row.head, scope)
+    # of what went out of the row the residue tells: it moves nothing
+    was, became = result.moved if result.moved is not None else (now_seen, now_seen)
     found, _ = links.settle(row, now, scope)
     wanted = identity.copies(scope.subject, row, found, now)
     for name in sorted(names):
@@ -113,7 +126,7 @@ def _ask_visitors(row: Row, names: list[str], at: int, now: int, scope: Scope, r
             row.sent = {**row.sent, name: version}
             member = replace(wanted[name], version=version)
             result.told.append(Told(name, scope.subject, version, member, at))
-    result.moved = (was, subject.seen(row, row.head, scope))
+    result.moved = (was, became._replace(links=links.figures(row)))
 
 
 def _settle_alias(row: Row, now: int, scope: Scope, live: bool, result: Result) -> None:
@@ -127,6 +140,7 @@ def _settle_alias(row: Row, now: int, scope: Scope, live: bool, result: Result) 
     erasure.strip(row, lambda e: e[0] >> 22 <= at)
     erasure.finished(row, at)
     _send(row, at, now, scope, result)
+    _ask_visitors(row, at, now, scope, result)
 
 
 def _send(row: Row, at: int, now: int, scope: Scope, result: Result) -> None:
@@ -163,11 +177,17 @@ def _told_to_forget(row: Row, m: Told, now: int, scope: Scope, live: bool, resul
     _keep(row, _counted(_less(before, _contributions(row, scope)), m.erase, scope), result.kept)
     if live and not row.closed:
         _say_again(row, now, scope, one)
+    one.told = [x._replace(erase=m.erase if x.member is not None and x.member.alias else 0) for x in one.told]
+    _and_then(result, one)
+    if scope.subject[:1] == "a" and m.member is not None and m.member.asks:
+        _visitor_erased(row, m, now, scope, result)
+
+
+def _and_then(result: Result, one: Result) -> None:
+    """What another call led to, after that which is told by ``result``."""
     result.outputs += one.outputs
     result.refused += one.refused
-    result.told += [
-        x._replace(erase=m.erase if x.member is not None and x.member.alias else 0) for x in one.told
-    ]
+    result.told += one.told
     for what, n in one.counts.items():
         result.count(what, n)
     if one.since is not None:
@@ -176,8 +196,6 @@ def _told_to_forget(row: Row, m: Told, now: int, scope: Scope, live: bool, resul
         result.moved = (result.moved or one.moved)[0], one.moved[1]
     if one.engaged is not None:
         result.engaged = (result.engaged or one.engaged)[0], one.engaged[1]
-    if scope.subject[:1] == "a" and m.member is not None and m.member.asks:
-        _visitor_erased(row, m, now, scope, result)
 
 
 def _visitor_erased(row: Row, m: Told, now: int, scope: Scope, result: Result) -> None:

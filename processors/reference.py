@@ -1,9 +1,9 @@
 """Reference data: definitions, owners, exchange rates, priorities, renamed campaigns, win models.
 
-A `Reference` is an immutable snapshot; `apply` makes the next one. It is a function of the set of
-facts alone, so every worker that has read the topic holds the same, whatever order it came in:
-of two facts about the same thing the later (occurred_at, recorded_at) stands. Only of a definition's publications and
-approvals the one recorded first does (`processors.agreement`).
+A `Reference` is an immutable snapshot; `apply` makes the next one. It is a function of the set of facts alone, so every
+worker that has read the topic holds the same, whatever order it came in: of two facts about the same thing the later
+(occurred_at, recorded_at) stands. Only of a definition's publications and approvals the one recorded first does
+(`processors.agreement`).
 """
 
 from __future__ import annotations
@@ -30,17 +30,9 @@ from schemas.envelope import Envelope
 
 #: Event types that `apply` understands; it passes over all others.
 TYPES = frozenset(
-    (
-        "definition_published",
-        "definition_approved",
-        "fx_rate_set",
-        "owner_changed",
-        "campaign_renamed",
-        "win_model_published",
-        "source_priority_set",
-        "address_suppressed",
-    )
-)
+    ("definition_published", "definition_approved", "fx_rate_set", "owner_changed", "campaign_renamed",
+     "win_model_published", "source_priority_set", "address_suppressed")
+)  # fmt: skip
 #: What was agreed stays as it was agreed: the first word stands.
 _FIRST_STANDS = frozenset(("definition_published", "definition_approved"))
 #: Place in the order of a source that nobody has ranked: four lie below it, three above.
@@ -98,7 +90,8 @@ class Reference:
     """
 
     __slots__ = (
-        "_by_name", "_facts", "_history", "_models", "_versions", "base", "defaults", "definitions", "problems",
+        "_by_name", "_facts", "_history", "_models", "_suppressed", "_versions", "base", "defaults",
+        "definitions", "problems",
     )  # fmt: skip
 
     def __init__(self, base: Definition | None = None, defaults: Definition | None = None) -> None:
@@ -132,9 +125,12 @@ class Reference:
         versions = [d for d, _ in self._versions]
         self._by_name = {(d.name, d.version): d for d in ([base] if base is not None else []) + versions}
         history: dict[str, list[tuple[int, Owner]]] = {}
-        for (name, since), fact in sorted(facts["owner_changed"].items()):
+        for (name, since), fact in sorted(
+            x for x in facts["owner_changed"].items() if x[1].value is not None
+        ):
             history.setdefault(name, []).append((since, fact.value))
         self._history = history
+        self._suppressed = sorted(key for key in facts["address_suppressed"] if type(key[0]) is str)
         models = (f.value for f in facts["win_model_published"].values() if f.value is not None)
         self._models: list[WinModel] = sorted(models, key=lambda m: (m.since, m.as_of))
         #: What could not be used, for people and for the alert.
@@ -247,9 +243,9 @@ class Reference:
         return name
 
     def suppressed(self, address_hash: str, ms: int) -> int:
-        """When somebody with this address was erased, 0 if nobody was at or before ``ms``."""
-        fact = self._facts["address_suppressed"].get((address_hash,))
-        return int(fact.value) if fact is not None and fact.value is not None and fact.value <= ms else 0
+        """When somebody with this address was erased last, at or before ``ms``; 0 if nobody was."""
+        at = bisect_right(self._suppressed, (address_hash, ms)) - 1
+        return self._suppressed[at][1] if at >= 0 and self._suppressed[at][0] == address_hash else 0
 
     def win_model_at(self, ms: int) -> WinModel | None:
         """The snapshot in force at an instant."""
@@ -467,7 +463,7 @@ def _priority(e: Envelope, _: Definition | None) -> tuple[_Key, Any, str]:
 
 
 def _suppressed(e: Envelope, _: Definition | None) -> tuple[_Key, Any, str]:
-    return (_text(e, "address_hash"),), e.occurred_at, ""
+    return (_text(e, "address_hash"), e.occurred_at), None, ""
 
 
 def _win_model(e: Envelope, _: Definition | None) -> tuple[_Key, Any, str]:

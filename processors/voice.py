@@ -4,7 +4,8 @@ What was said of its stages is taken back: the other lead says it now. Its hando
 is taken back of them; the other lead restates them. On each topic where the lead has spoken, the last message is
 ``merged_into``. When they are parted again that message is withdrawn and everything that holds is said again.
 
-A merge that would close a circle is refused, and both leads are told.
+A merge that would close a circle is refused, and both leads are told; so is one who shall take back a merge that is not
+known.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from processors.say import (
 )
 from processors.scope import Scope
 
-RULE = "a merge that would close a circle"
+RULE, UNKNOWN = "a merge that would close a circle", "no such merge of this lead"
 _TOPICS = {
     STAGE_CHANGES: "stage_changes",
     HANDOFFS: "handoffs",
@@ -132,7 +133,7 @@ def _refusal(row: Row, refusal: Refusal, op: str, out: list[Output], now: int, s
     (a, b), loser, winner = refusal
     lead = scope.subject[2:]
     record = heading(row, STAGE_CHANGES, f"{lead}/refused/merge/{b >> 16:012x}", op, a >> 22, now, scope)
-    why = f"{loser[2:]} into {winner[2:]}"
-    record |= _stage(len(row.head.journeys), "refused", why, RULE)
+    why, rule = (f"{loser[2:]} into {winner[2:]}", RULE) if loser else ("unmerged", UNKNOWN)
+    record |= _stage(len(row.head.journeys), "refused", why, rule)
     record["merged_into"] = winner[2:] if loser == scope.subject else None
     out.append(Output(STAGE_CHANGES, lead, record))

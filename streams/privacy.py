@@ -14,7 +14,7 @@ from typing import Any
 
 from processors import ledger
 from processors.consent import ADDRESS_HASH
-from processors.events import BACKFILL, NAME, view
+from processors.events import BACKFILL, KIND, NAME, view
 from processors.model import Member, Row
 from schemas.codec import decode_output
 from streams import state_reader
@@ -160,15 +160,41 @@ def requests(lead: str, aliases: Iterable[str], request_id: str, at: int) -> lis
     ]  # fmt: skip
 
 
-def suppression(row: Row, at: int) -> dict[str, Any] | None:
-    """The reference event by which the same address is known again; None where the row holds no hash of it."""
+def suppressions(row: Row, only: bool, at: int) -> list[dict[str, Any]]:
+    """The reference events by which the same addresses are known again: all that the row holds a hash of, newer and older
+    ones, and those of the leads that were merged into it.
+
+    :param only: without these.
+    """
+    found = _hashes(row.ledger, row.data)
+    aliases = list(_aliases(row.members))
     known = row.head.attributes.get(ADDRESS_HASH)
-    if not known:
-        return None
-    return {
-        "type": "address_suppressed", "occurred_at": at, "source_system": "leadstream",
-        "payload": {"address_hash": str(known)},
-    }  # fmt: skip
+    if known and not (only and aliases):
+        found.add(str(known))
+    if not only:
+        for m in aliases:
+            found |= _hashes(m.ledger, m.data)
+    return [
+        {
+            "type": "address_suppressed", "occurred_at": at, "source_system": "leadstream",
+            "payload": {"address_hash": hashed},
+        }
+        for hashed in sorted(found)
+    ]  # fmt: skip
+
+
+def _hashes(blob: bytes, data: list[Any]) -> set[str]:
+    """Hashes of addresses that some facts tell. An alias's are nowhere else: its state is that of its winner."""
+    kind = KIND["attributes_changed"]
+    told = (view(kind, e[3]).get("fields") for e in ledger.items(blob, data) if e[1] >> 8 & 255 == kind)
+    return {str(x[ADDRESS_HASH]) for x in told if type(x) is dict and x.get(ADDRESS_HASH)}
+
+
+def _aliases(members: dict[str, Member]) -> Iterator[Member]:
+    for m in members.values():
+        if m.alias:
+            yield m
+            yield from _aliases(m.members)
 
 
 def merged_into(row: Row) -> list[str]:

@@ -104,8 +104,8 @@ def erase(
     same = [] if only else privacy.merged_into(row)
     before = privacy.held(row, Subject(logic, key, row, at).stage)
     events = privacy.requests(lead, same, request_id.strip(), at)
-    address = privacy.suppression(row, at)
-    _publish(settings, [address, *events] if address is not None else events)
+    addresses = privacy.suppressions(row, only, at)
+    _publish(settings, [*addresses, *events])
     keys = [key, *same]
     missing = privacy.wait_until_erased(settings, keys, at, wait) if wait else keys
     after = state_reader.row(settings, key) if not missing else None
@@ -114,7 +114,8 @@ def erase(
         "request_id": request_id.strip(),
         "erased_up_to": at,
         "also": same,
-        "address_suppressed": address is not None,
+        "belongs_to": row.target or None,
+        "address_suppressed": bool(addresses),
         "waits_for_worker": missing,
         "before": before,
         "after": privacy.held(after, Subject(logic, key, after, at).stage) if after is not None else None,
@@ -126,7 +127,7 @@ def erase(
         _tell(found)
     if missing and wait:
         raise DataError(
-            f"no worker has erased {', '.join(missing)} within {wait:g} s; the request is on {settings.topics.lead} "
+            f"no worker has erased {', '.join(key[2:] for key in missing)} within {wait:g} s; the request is on {settings.topics.lead} "
             f"and will be taken as soon as one reads it (`leadstream doctor` looks whether one runs)"
         )
 
@@ -167,7 +168,7 @@ def _publish(settings: Settings, events: list[dict[str, Any]]) -> None:
 
 
 def _tell(found: dict[str, Any]) -> None:
-    also = f" and {', '.join(found['also'])}" if found["also"] else ""
+    also = f" and {', '.join(key[2:] for key in found['also'])}" if found["also"] else ""
     typer.secho(
         f"{found['lead']}{also}: asked to be erased up to {instant(found['erased_up_to'])}", bold=True
     )
@@ -176,7 +177,17 @@ def _tell(found: dict[str, Any]) -> None:
         gone = f"{before['facts'] - after['facts']:,} facts, {before['attributes'] - after['attributes']:,} attributes"
         typer.echo(f"gone    {gone}, texts, addresses and positions; subscribers were told to forget")
         kept = f"{len(after['journeys']):,} journeys (stages and instants), {len(after['handoffs']):,} handoffs by id"
-        typer.echo(f"counted {kept}, {len(after['deals']):,} deals by id; no figure of the past moves")
+        if found["belongs_to"]:
+            kept = f"with {found['belongs_to'][2:]}, which it was merged into"
+        else:
+            kept += f", {len(after['deals']):,} deals by id"
+        typer.echo(f"counted {kept}; no figure of the past moves")
+    if found["belongs_to"]:
+        winner = found["belongs_to"][2:]
+        typer.echo(
+            f"only    this part of the person went: {found['lead']} was merged into {winner}, which keeps its own facts; "
+            f"`leadstream privacy erase {winner} --request-id ID` erases the whole person"
+        )
     typer.echo(
         "return  "
         + (

@@ -5,6 +5,8 @@ What rows tell each other about it travels through the inbox, as it does between
 
 from __future__ import annotations
 
+import pytest
+
 from processors.definition.model import DAY, HOUR, MINUTE
 from processors.model import OPEN, TURNED_DOWN, WITHDRAWN, State, encode
 from processors.subject import effective
@@ -410,3 +412,45 @@ def test_facts_about_who_is_who_make_no_snapshots() -> None:
     merge(f, TWO, ONE, MONDAY + 9 * HOUR, 1)
     unmerge(f, ONE, MONDAY + 10 * HOUR, 1)
     assert f.row("l:lead-1").snapshots == []
+
+
+@pytest.mark.parametrize(
+    ("names", "named", "by"),
+    [
+        ({"source_event_id": "m-1", "event_id": "0190-a"}, "0190-a", "crm"),
+        ({"source_event_id": "m-1", "event_id": "0190-a"}, "m-1", "crm"),
+        ({"source_event_id": "m-1"}, "m-1", "steward"),
+        ({"source_event_id": None, "event_id": "0190-a"}, "0190-a", "steward"),
+    ],
+)
+def test_case_18_a_merge_is_taken_back_by_whatever_it_is_called(
+    names: dict[str, str], named: str, by: str
+) -> None:
+    """By event_id or source_event_id, as the schema says, and by another system than told of it."""
+    f = three()
+    f.say("merged", MONDAY + 12 * HOUR, {"loser": ONE, "winner": TWO}, lead=TWO, **names)
+    assert below(f, TWO) == ["l:lead-1"]
+    f.say("unmerged", MONDAY + 13 * HOUR, {"merge_event_id": "other"}, lead=TWO, source_system=by)
+    assert below(f, TWO) == ["l:lead-1"]
+    f.say("unmerged", MONDAY + 14 * HOUR, {"merge_event_id": named}, lead=TWO, source_system=by)
+    assert below(f, TWO) == []
+    nothing_on_its_way(f)
+
+
+def test_case_18_taking_back_what_is_no_merge_of_the_lead_is_refused_until_it_is_one() -> None:
+    """Not passed over in silence: the id may be wrong, or that of a merge of another lead of the chain."""
+    f = three()
+    unmerge(f, TWO, MONDAY + 13 * HOUR, 1)
+    (said,) = f.out("stage_changes", TWO, kind="refused")
+    assert (said["reason"], said["rule"], said["occurred_at"]) == (
+        "unmerged", "no such merge of this lead", MONDAY + 13 * HOUR,
+    )  # fmt: skip
+    merge(f, ONE, TWO, MONDAY + 12 * HOUR, 1)
+    assert [x["op"] for x in f.out("stage_changes", TWO, kind="refused")] == ["new", "withdrawn"]
+    assert below(f, TWO) == []
+    merge(f, ONE, TWO, MONDAY + 14 * HOUR, 2)
+    merge(f, TWO, THREE, MONDAY + 15 * HOUR, 3)
+    unmerge(f, THREE, MONDAY + 16 * HOUR, 2)
+    assert below(f, THREE) == ["l:lead-1", "l:lead-2"]
+    assert [x["op"] for x in f.out("stage_changes", THREE, kind="refused")] == ["new"]
+    nothing_on_its_way(f)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from processors.definition.model import HOUR
 from processors.subject import effective
 from tests.privacy_world import MARK, SOON, erase, figures, marked, returned, told_everything, told_less
-from tests.strategies import FITS, at
+from tests.strategies import FITS, T0, at, sent
 from tests.subscriber import Subscriber
-from tests.world import Funnel, handed_over
+from tests.world import LAWS, Funnel, World, handed_over
 
 
 def _merged(f: Funnel) -> dict[tuple[Any, ...], int]:
@@ -110,3 +112,70 @@ def test_case_47_who_was_erased_and_comes_back_and_turns_out_to_be_another_stays
     before = figures(f)
     f.restart()
     assert figures(f) == before
+
+
+def test_case_47_credit_that_a_browser_brought_stays_with_its_channel_in_what_workers_show() -> None:
+    """Found by playing: a worker showed it as unattributed until its next start, which counts the rows."""
+    f = Funnel()
+    url = "https://example.org/pricing?utm_source=s&utm_medium=cpc"
+    f.say("page_viewed", at(0), {"url": url}, subject={"anonymous_id": "v-1"})
+    f.fit(at(1))
+    f.say("identified", at(1, 1), {"anonymous_id": "v-1", "lead_id": "lead-1"})
+    money = {"amount": 500, "currency": "EUR"}
+    deal = {"leads": [{"lead_id": "lead-1"}], "pipeline": "new", "stage": "offer"} | money
+    f.say("opened", at(2), deal, deal="deal-1")
+    f.say("won", at(2, 1), money, deal="deal-1")
+    f.until(at(3))
+    assert f.total("attributed", channel="paid_search", model="first") == 500
+    erase(f, at(4))
+    assert f.total("attributed", channel="paid_search", model="first") == 500
+    assert f.total("alias_drift") == 0
+    shown = dict(f.topology.totals())
+    f.restart()
+    assert f.topology.totals() == shown
+
+
+def test_case_47_what_comes_right_after_the_erasure_of_a_part_does_not_hide_it() -> None:
+    """Law: any batch cut. Both are told in one batch of the row that the erased lead belongs to, or in two."""
+    ends = []
+    for cut in (1, 2):
+        w = World(LAWS, now=T0)
+        downloads = [
+            sent("content_downloaded", at(1, n), n, {"asset_id": f"a{n}"}, subject={"lead_id": "lead-2"})
+            for n in (9, 10)
+        ]
+        merge = sent("merged", at(2), 20, {"loser": "lead-2", "winner": "lead-1"})
+        w.batch([x.event for x in (*downloads, merge)], at(2))
+        w.deliver()
+        subject = {"lead_id": "lead-2"}
+        w.batch([sent("erased", at(3), 21, {"request_id": "r"}, subject=subject).event], at(3))
+        late = sent("content_downloaded", at(3, 1), 22, {"asset_id": "b"}, subject=subject)
+        w.batch([late.event], at(3, 1))
+        told, w.bus = w.bus, []
+        assert {(m.to, bool(m.erase)) for m in told} == {("l:lead-1", True), ("l:lead-1", False)}
+        for some in (told,) if cut == 1 else ([m] for m in told):
+            w.feed("l:lead-1", (), at(3, 1), told=some)
+        ends.append(w.summed())
+    assert ends[0] == ends[1]
+    assert sum(n for k, n in ends[0].items() if k[0] == "download_on") == 3
+
+
+@pytest.mark.parametrize("erased", [("lead-1", "lead-2"), ("lead-2", "lead-1"), ("lead-2",)], ids=str)
+def test_case_47_the_browser_of_a_merged_lead_forgets_it(erased: tuple[str, ...]) -> None:
+    f = Funnel()
+    url = f"https://example.org/{MARK}"
+    f.say("page_viewed", at(0), {"url": url}, subject={"anonymous_id": "v-1"})
+    f.fit(at(1), "lead-2")
+    f.say("identified", at(1, 1), {"anonymous_id": "v-1", "lead_id": "lead-2"}, lead="lead-2")
+    f.fit(at(1, 11), "lead-1")
+    f.say("merged", at(1, 12), {"loser": "lead-2", "winner": "lead-1"}, source_event_id="m-1")
+    assert sorted(marked(f)) == [b"a:v-1", b"l:lead-1", b"l:lead-2"]
+    before = f.total("engaged")
+    for lead in erased:
+        f.say("erased", at(2), {"request_id": "r-1"}, lead=lead)
+    assert marked(f) == []
+    assert f.total("engaged") == before == 1
+    assert f.total("alias_drift") == 0
+    kept = figures(f)
+    f.restart()
+    assert figures(f) == kept

@@ -133,6 +133,22 @@ def test_an_owner_in_no_known_zone_is_kept_and_reported() -> None:
     assert "Europe/Wien" in r.problems[0]
 
 
+@pytest.mark.parametrize("bad", [{"weight": 2_000_000}, {"out_of_office_until": "some day"}, {"team": ""}])
+def test_an_owner_that_cannot_be_used_is_reported_and_stops_nobody(bad: dict[str, Any]) -> None:
+    """Found by playing: every worker ended on it, and again after each start, for the topic is kept whole."""
+    r = apply(EMPTY, [owner("owner-1", T0), owner("owner-2", T0, **bad)])
+    assert [o.owner for o in r.all_owners(T0)] == ["owner-1"]
+    assert len(r.problems) == 1
+    assert [o.owner for o in apply(r, [owner("owner-2", T0 + 1)]).all_owners(T0)] == ["owner-1", "owner-2"]
+
+
+def test_case_47_an_address_that_was_erased_twice_was_suppressed_in_between() -> None:
+    """What was decided of those who came with it between the two is decided so again."""
+    r = apply(EMPTY, [said("address_suppressed", t, address_hash="0f") for t in (T0 + DAY, T0 + 5 * DAY)])
+    assert [r.suppressed("0f", T0 + n * DAY) for n in (0, 1, 3, 6)] == [0, T0 + DAY, T0 + DAY, T0 + 5 * DAY]
+    assert r.suppressed("0e", T0 + 6 * DAY) == r.suppressed("0g", T0 + 6 * DAY) == 0
+
+
 def test_case_45_only_the_rate_of_that_very_day_counts() -> None:
     r = apply(EMPTY, [rate("USD", "EUR", "2026-11-20", "0.9"), rate("EUR", "JPY", "2026-11-20", "160")])
     day = day_number(2026, 11, 20)
