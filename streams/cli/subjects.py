@@ -16,6 +16,9 @@ from streams.inspection import View, next_deadline
 CLOCKS = {"first_touch": "first touch", "decision": "decision", "meeting": "meeting"}
 
 
+_HAND = "a raised hand"
+
+
 class Printer:
     """Views as text and tables, in one time zone."""
 
@@ -139,7 +142,7 @@ class Printer:
         said = ", ".join(part for part in details if part)
         return (
             f"{h['journey']}.{h['attempt']}", self.at(h["started_at"]), h["team"], h["owner"] or "",
-            h["admitting_rule"] or "", self.clock(h["first_touch"]), self.clock(h["decision"]),
+            admitted_by(h["admitting_rule"]), self.clock(h["first_touch"]), self.clock(h["decision"]),
             f"{outcome} ({said})" if said else outcome,
         )  # fmt: skip
 
@@ -190,17 +193,15 @@ class Printer:
     def why(self, found: View, last: int) -> None:
         self.fields((("stage", self.standing(found)),))
         for call in found["admitted"]:
-            ground = (
-                "a raised hand"
-                if call["hand_raised"] and call["rule"] == "hand-raise"
-                else f"rule {call['rule']}"
-            )
+            ground = admitted_by(call["rule"])
+            if ground != _HAND:
+                ground = f"rule {ground}"
             typer.echo(
                 f"handoff {call['journey']}.{call['attempt']} on {self.at(call['at'])} was let through by {ground}"
             )
         typer.echo()
-        if found["qualified"]:
-            typer.echo("It is qualified.")
+        for reason in found["ground"]:
+            typer.echo(f"Qualified: {reason}.")
         for reason in found["missing"]:
             typer.echo(f"Not qualified: {reason}.")
         self.score(found)
@@ -257,6 +258,11 @@ class Printer:
 def points(milli: int) -> str:
     """Milli-points as people write them."""
     return f"{milli / 1000:.3f}".rstrip("0").rstrip(".")
+
+
+def admitted_by(rule: str | None) -> str:
+    """What let a lead through: a raised hand alone is no rule of the definition and has a name of its own."""
+    return _HAND if rule == "hand-raise" else rule or ""
 
 
 def _source(source: str | None) -> str:
