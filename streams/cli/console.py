@@ -132,6 +132,12 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], title:
     out.print(table)
 
 
+def columns() -> int | None:
+    """How wide the terminal is; None where stdout is none."""
+    out = Console()
+    return out.width if out.is_terminal else None
+
+
 def progress(quiet: bool = False) -> Progress:
     """A progress bar on stderr; nothing where stderr is no terminal."""
     return Progress(
