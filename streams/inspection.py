@@ -220,7 +220,7 @@ class Subject:
                 if self.row.held < NEVER
                 else None
             )
-        what = "inactive: no event for so long"
+        what = f"the journey ends as inactive, {d.source.policy.inactive_days} days after the last event"
         if s.due == s.cross:
             what = f"the score fades below {_points(d.source.thresholds.down)}"
         elif s.due == s.override[1]:
@@ -305,6 +305,7 @@ class Subject:
                 }
                 for j, h in calls
             ],
+            "ground": ground(s, self.as_of, d),
             "missing": missing(s, self.as_of, d),
             "story": self._story(),
         }
@@ -407,6 +408,27 @@ def _points(milli: int) -> str:
     return f"{milli / 1000:.3f}".rstrip("0").rstrip(".")
 
 
+def ground(s: State, t: int, d: Compiled) -> list[str]:
+    """Why a lead is qualified, in words; empty where it is not."""
+    if not s.qualified:
+        return []
+    th = d.source.thresholds
+    said = []
+    level = scoring.level(s, t, d)
+    if scoring.raised(s, t, d) and s.fit >= th.fit_min_hand_raise:
+        said.append(
+            f"it raised its hand, and has {_points(s.fit)} points of fit (at least {_points(th.fit_min_hand_raise)})"
+        )
+    if s.fit >= th.fit_min and level >= th.up:
+        said.append(
+            f"it has {_points(s.fit)} points of fit (at least {_points(th.fit_min)}) and {_points(level)} of engagement "
+            f"(at least {_points(th.up)})"
+        )
+    return said or [
+        f"it was when it was judged, and its engagement of {_points(level)} is not below {_points(th.down)}"
+    ]
+
+
 def missing(s: State, t: int, d: Compiled) -> list[str]:
     """What keeps a lead from being qualified, in words; empty where it is, or where sales already works on it."""
     j = s.journeys[-1] if s.journeys else None
@@ -452,8 +474,8 @@ def _rearming(s: State, t: int, level: int, d: Compiled) -> str:
     if s.low or level < th.up:
         return f"sales has answered before: it counts again when engagement rises to {_points(th.up)}"
     return (
-        f"sales has answered: it takes a newer raised hand, or engagement that falls below {_points(th.down)} and "
-        f"rises to {_points(th.up)} again"
+        f"sales has answered: it takes a newer raised hand, or engagement that falls below {_points(th.up)} and then "
+        f"reaches it again"
     )
 
 

@@ -79,6 +79,7 @@ def _entry(subject: Subject, j: Journey, h: Handoff) -> View:
         "next": remaining,
         "age_ms": at - h.begun,
         "breached": breached(h) or (due is not None and due[1] < at),
+        "overdue": due is not None and due[1] < at,
         "hand_raised": raised,
         "raised_at": (s.raised or None) if raised else None,
         "reasons": [r for r in reasons(rows) if r["points_milli"] > 0][:REASONS],

@@ -24,7 +24,7 @@ _MONTHS = (
     "January", "February", "March", "April", "May", "June",
     "July", "August", "September", "October", "November", "December",
 )  # fmt: skip
-#: A list of values longer than this is cut in running text; the document has it in full.
+#: A list of values longer than this is cut in running text; the end of the document has it in full.
 _SHOWN = 8
 _LONG_LIST = re.compile(r'one of ((?:the words )?)((?:"[^"]*"|[^",()]+)(?:, (?:"[^"]*"|[^",() ]+))+)')
 _ITEM = re.compile(r'"[^"]*"|[^", ]+')
@@ -181,6 +181,37 @@ def _counts(d: Definition) -> list[str]:
     return [*lines, ""]
 
 
+def _entered_by(d: Definition, role: str) -> str:
+    """What brings a lead into the stage of a role."""
+    return {
+        "anonymous": "a first visit of somebody we do not know",
+        "known": "we learn who it is",
+        "engaged": f"engagement reaches {points(d.thresholds.engaged_min)} points",
+        "mql": "qualified as above, and handed to sales",
+        "sal": "sales accepts the handoff",
+        "sql": "sales qualifies the lead",
+        "opportunity": "a deal is opened with the lead",
+        "won": "that deal is won",
+    }.get(role, "the CRM reports it")
+
+
+def _stages(d: Definition) -> list[str]:
+    lines = ["## The stages", ""]
+    in_order = sorted(d.stages, key=lambda s: s.rank)
+    lines += _table(
+        ("stage", "phase", "entered when"), ((s.name, s.phase, _entered_by(d, s.role)) for s in in_order)
+    )
+    reported = "Stages that the CRM reports are noted and move nobody."
+    if d.policy.stage_reported == "adopt":
+        earlier = "as well" if d.policy.backward == "adopt" else "not; that is noted"
+        reported = f"A later stage that the CRM reports is followed, an earlier one {earlier}."
+    lines += [
+        f"Whoever skips a stage has entered it by implication, which is counted apart. {reported}",
+        "",
+    ]
+    return lines
+
+
 def _policy_says(d: Definition, policy: SlaPolicy) -> list[str]:
     calendar = d.calendars[policy.calendar]
     lines = [f"**{policy.name}** ({'all other handoffs' if policy.when is None else words(policy.when)})", ""]
@@ -222,6 +253,18 @@ def _handoff(d: Definition) -> list[str]:
     ]
     for policy in d.sla:
         lines += _policy_says(d, policy)
+    lines += [
+        "- who does not want to be contacted by sales is not handed over; an open handoff is then withdrawn",
+        (
+            "- after a reassignment the answer of the former owner counts for another "
+            f"{span(d.policy.previous_owner_ms)} of business time"
+        ),
+        (
+            f"- more than {d.policy.flood_min} new handoffs for a team within an hour, if that is also more than "
+            f"{d.policy.flood_factor} times the usual, are held back until a person lets them out"
+        ),
+        "",
+    ]
     if d.context_asks:
         lines += [f"A complete handoff tells: {', '.join(d.context_asks)}.", ""]
     lines += ["## What an answer does", "", "Sales answers every handoff; a rejection needs a reason.", ""]
@@ -232,6 +275,13 @@ def _handoff(d: Definition) -> list[str]:
     ]
     lines += _table(("answer", "code", "meaning", "then"), rows) if rows else []
     lines += [
+        (
+            "A newly raised hand brings a lead back to sales at once, whatever the answer was, and after an expired "
+            "handoff; by its score a lead qualifies again, from the date above on, once its engagement was below "
+            f"{points(d.thresholds.up)} points and reaches them again. Who was disqualified comes back only when "
+            "somebody reopens the lead."
+        ),
+        "",
         (
             f"A hand raised within {d.policy.reraise_days} days of a rejection continues the same journey. "
             f"A lead that does nothing for {d.policy.inactive_days} days before it qualifies is closed as inactive."
@@ -254,6 +304,11 @@ def _measured(d: Definition) -> list[str]:
         f"- revenue is credited to touches of the last {d.attribution.look_back_days} days before closing:"
     )
     lines += [f"    - {model}: {_MODELS[model]}" for model in d.attribution.models]
+    earn = "earn credit like the touches of marketing" if d.attribution.sales_touches else "earn none of it"
+    lines.append(f"- calls and meetings of sales {earn}")
+    lines.append(
+        f"- a browser that more than {d.policy.max_leads_per_anonymous} people were known on counts for none of them"
+    )
     for b in d.budgets:
         lines.append(
             f"- {b.team} spends {percent(b.low_per_mille)} to {percent(b.high_per_mille)} of booked revenue "
@@ -262,7 +317,30 @@ def _measured(d: Definition) -> list[str]:
     names = list(dict.fromkeys(c.name for c in d.channels))
     if names:
         lines.append(f"- channels: {', '.join(names)}; {d.default_channel} where none fits")
+        lines += ["", "### Channels of visits (the first that fits)", ""]
+        lines += [f"- {c.name}: {words(c.when)}" for c in d.channels]
     return [*lines, ""]
+
+
+def _in_full(d: Definition) -> list[str]:
+    """What running text had to cut: nobody signs "and 16 more"."""
+    named: tuple[tuple[str, Iterable[tuple[str, Condition | None]]], ...] = (
+        ("fit", ((r.name, r.when) for r in d.fit)),
+        ("engagement", ((r.name, r.when) for r in d.engagement)),
+        ("raised hand", ((r.name, r.when) for r in d.intent)),
+        ("ruled out", ((r.name, r.when) for r in d.disqualifiers)),
+        ("segment", ((r.name, r.when) for r in d.segments)),
+        ("routing", ((r.name, r.when) for r in d.routing)),
+        ("deadlines", ((r.name, r.when) for r in d.sla)),
+        ("channel", ((r.name, r.when) for r in d.channels)),
+    )
+    lines = [
+        f"- {kind}, {name}: {when.text}"
+        for kind, rules in named
+        for name, when in rules
+        if when is not None and words(when) != when.text
+    ]
+    return ["## Long lists in full", "", *lines, ""] if lines else []
 
 
 def plain(definition: Definition) -> str:
@@ -280,7 +358,7 @@ def plain(definition: Definition) -> str:
             ),
             "",
         ]
-    lines += _qualified(d) + _counts(d) + _handoff(d) + _measured(d)
+    lines += _qualified(d) + _counts(d) + _handoff(d) + _stages(d) + _measured(d) + _in_full(d)
     lines += ["## Agreed", ""]
     if d.unsigned:
         lines += ["**Unsigned**: it was published without the approval of the teams.", ""]

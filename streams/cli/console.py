@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterable, Sequence
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
@@ -27,6 +27,14 @@ from streams.kafka_tools import KafkaToolError
 from streams.settings import Settings, SettingsError, load
 
 WRONG, MISUSED = 1, 2
+#: What nobody has put into words: still one line, never a traceback. The errors of Typer are none of these.
+_UNFORESEEN = (
+    OSError, ValueError, LookupError, TypeError, RuntimeError, ArithmeticError, AttributeError, AssertionError,
+    MemoryError,
+)  # fmt: skip
+#: Instants that people can mean: from 1970 to the end of 9999.
+_LAST_MS = 253_402_300_799_999
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 AsJson = Annotated[bool, typer.Option("--json", help="Machine-readable output.")]
 
@@ -67,7 +75,7 @@ class ErrorsInOneLine(TyperGroup):
             raise typer.Exit(0) from None
         except KeyboardInterrupt:
             raise typer.Exit(130) from None
-        except (OSError, ValueError, LookupError, TypeError, RuntimeError) as error:
+        except _UNFORESEEN as error:
             if isinstance(error, typer.Exit | typer.Abort):
                 raise
             _give_up(ctx, error, WRONG, f"{type(error).__name__}: {error} (--debug shows where)")
@@ -124,6 +132,12 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], title:
     out.print(table)
 
 
+def columns() -> int | None:
+    """How wide the terminal is; None where stdout is none."""
+    out = Console()
+    return out.width if out.is_terminal else None
+
+
 def progress(quiet: bool = False) -> Progress:
     """A progress bar on stderr; nothing where stderr is no terminal."""
     return Progress(
@@ -145,17 +159,23 @@ def instant(ms: int | None) -> str:
 def instant_ms(text: str, what: str) -> int:
     """An instant given by a person: ISO with its zone, or epoch milliseconds.
 
-    :raises UserError: it is neither.
+    :raises UserError: it is neither, or lies outside of the years 1970 to 9999.
     """
-    if text.isdigit():
-        return int(text)
-    try:
-        when = datetime.fromisoformat(text)
-    except ValueError:
-        when = None
-    if when is None or when.tzinfo is None:
-        raise UserError(f"{what} {text!r}: write an ISO instant with its zone, e.g. 2026-11-22T10:00:00Z")
-    return int(when.timestamp() * 1000)
+    if text.isascii() and text.isdigit():
+        ms = int(text)
+    else:
+        try:
+            when = datetime.fromisoformat(text)
+        except ValueError:
+            when = None
+        if when is None or when.tzinfo is None:
+            raise UserError(f"{what} {text!r}: write an ISO instant with its zone, e.g. 2026-11-22T10:00:00Z")
+        ms = (when - _EPOCH) // timedelta(milliseconds=1)
+    if not 0 <= ms <= _LAST_MS:
+        raise UserError(
+            f"{what} {text!r}: outside of the years 1970 to 9999; write an instant such as 2026-11-22T10:00:00Z"
+        )
+    return ms
 
 
 def read_text(path: Path, what: str) -> str:

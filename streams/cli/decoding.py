@@ -76,6 +76,8 @@ def dead_letter(record: Record) -> dict[str, Any]:
     """Why it is one, where the original lies, and its bytes and headers (as text where they are text)."""
     said = {name.removeprefix(PREFIX): value for name, value in record.headers if name.startswith(PREFIX)}
     words = {name: value.decode(errors="replace") for name, value in said.items()}
+    if (at := words.get("timestamp", "")).isdigit():
+        words["timestamp"] = instant(int(at))
     return {
         "code": words.pop("code", ""),
         "detail": words.pop("detail", ""),

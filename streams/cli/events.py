@@ -16,12 +16,15 @@ from schemas.envelope import Envelope, Malformed
 from schemas.registry import ConfluentRegistry, SchemaError, packaged
 from schemas.vocabulary import EVENTS
 from schemas.vocabulary import topic_of as declared_topic
+from streams.batch import AHEAD_MS
 from streams.cli.console import DataError
 from streams.settings import Settings, Topics
 from streams.work import Message
 
 Format = Literal["avro", "json"]
 STDIN = "-"
+#: Topics (keys of `Topics`) of what happens to leads, visitors, deals and accounts.
+FACTS = ("engagement", "lead", "deal")
 
 _DEFAULT_NAMES = Topics()
 #: What identifies a reference entry; a later one with the same key replaces it when the topic is compacted.
@@ -105,6 +108,18 @@ def checked_event(event: Mapping[str, Any], place: str, text: bytes | None = Non
         advice = f"did you mean {close[0]!r}?" if close else "`leadstream schemas list` shows the types"
         return Line(place, event, envelope, f"unknown type {envelope.type!r}, so no topic is known; {advice}")
     return Line(place, event, envelope)
+
+
+def not_ahead(line: Line, now_ms: int) -> Line:
+    """The same line; one of a fact that workers refuse, because it lies too far ahead of ``now_ms``, as a bad one."""
+    e = line.envelope
+    if e is None or line.problem or e.occurred_at <= now_ms + AHEAD_MS or _field(e.type) not in FACTS:
+        return line
+    hours = (e.occurred_at - now_ms) // 3_600_000
+    problem = (
+        f"occurred_at lies {hours:,} hours ahead, workers take up to 24; check the clock of {e.source_system}"
+    )
+    return line._replace(problem=f"{problem} (too_far)")
 
 
 def message(settings: Settings, event: Mapping[str, Any], envelope: Envelope, format_: Format) -> Message:

@@ -89,7 +89,7 @@ def register(app: typer.Typer) -> None:
                     Path(name).unlink(missing_ok=True)
         elif as_json and out is not None:
             print_json(counts)
-        said = ", ".join(f"{count:,} {type_}" for type_, count in sorted(made.items()))
+        said = ", ".join(f"{count:,} {type_}" for type_, count in sorted(made.items())) or "no rows"
         say(f"{made.total():,} events ({said})" + (f", {bad:,} bad rows skipped" if bad else ""))
         if bad:
             raise typer.Exit(WRONG)
@@ -127,7 +127,9 @@ def _target(out: Path | None, publish: bool) -> Iterator[tuple[IO[bytes], str]]:
     folder = out.parent if out else None
     if folder and not folder.is_dir():
         raise UserError(f"{out}: there is no folder {folder}")
-    with tempfile.NamedTemporaryFile(dir=folder, suffix=".ndjson", delete=False) as handle:
+    if out and out.is_dir():
+        raise UserError(f"{out}: is a folder; name a file in it")
+    with _draft(folder) as handle:
         draft = Path(handle.name)
         try:
             yield handle, str(out or draft)
@@ -137,6 +139,15 @@ def _target(out: Path | None, publish: bool) -> Iterator[tuple[IO[bytes], str]]:
     if out:
         draft.chmod(0o644)
         draft.replace(out)
+
+
+def _draft(folder: Path | None) -> IO[bytes]:
+    """:raises UserError: nothing can be written there."""
+    try:
+        return tempfile.NamedTemporaryFile(dir=folder, suffix=".ndjson", delete=False)
+    except OSError as error:
+        where = folder or tempfile.gettempdir()
+        raise UserError(f"{where}: {error.strerror}; name a folder that can be written") from None
 
 
 def _convert(
@@ -169,5 +180,9 @@ def _convert(
                 made[mapped.event["type"]] += 1
                 bar.advance(task)
     if bad and not keep_going:
-        raise DataError(f"{bad:,} bad rows; mend them or the mapping, or skip them by --keep-going")
+        raise DataError(
+            f"{bad:,} bad rows; mend them or the mapping, or skip them by --keep-going"
+            if bad != 1
+            else "1 bad row; mend it or the mapping, or skip it by --keep-going"
+        )
     return made, bad

@@ -20,7 +20,7 @@ from streams.cli.console import (
     settings_of,
 )
 from streams.cli.events import STDIN
-from streams.cli.replay import WithDefinition, replayed
+from streams.cli.replay import WithDefinition, replayed, report_refused
 from streams.cli.subjects import CLOCKS, Printer
 from streams.cli.times import ago, zone_named
 from streams.clock import clock_of
@@ -70,6 +70,8 @@ def known(settings: Settings, file: str | None, as_of: str | None, definition: s
     """Open the state of the workers, or fold a file."""
     if file is not None:
         done = replayed(settings, file, definition=definition, as_of=as_of)
+        if done.dead or done.unfolded:  # what is shown lacks them
+            report_refused(done, file, quiet=False)
         stored = {key.decode(): data for key, data in done.rows()}
         return Known(
             done.topology,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -18,7 +19,8 @@ from streams.cli.console import (
     say,
     settings_of,
 )
-from streams.cli.events import STDIN, Format, lines, message, prepare_codec
+from streams.cli.events import STDIN, Format, Line, lines, message, not_ahead, prepare_codec
+from streams.clock import clock_of
 from streams.kafka_tools import KafkaToolError, Publisher
 from streams.settings import Settings
 
@@ -48,10 +50,11 @@ def register(app: typer.Typer) -> None:
         A file is checked whole first: with one bad line nothing is published. Stdin is published as it
         comes, up to the first bad line.
 
-        Example:
-        [bold]echo '{"type": "page_viewed", "occurred_at": "2026-11-22T10:00:00Z", "source_system": "web",
-        "subject": {"lead_id": "lead-1"}, "payload": {"url": "https://example.com/pricing"}}'
-        | leadstream publish -[/bold]
+        One event is one line, such as
+        {"type": "page_viewed", "occurred_at": "2026-11-22T10:00:00Z", "source_system": "web", "subject":
+        {"lead_id": "lead-1"}, "payload": {"url": "https://example.com/pricing"}}
+
+        Example: [bold]leadstream publish events.ndjson[/bold]
         """
         settings = settings_of(context)
         if file != STDIN and not Path(file).is_file():
@@ -78,13 +81,13 @@ def publish_lines(
     prepare_codec(settings)
     total = None
     if source != STDIN and not keep_going:
-        total = _check_all(source)
+        total = _check_all(_lines(settings, source), source)
     bad = 0
     sent: Counter[str] = Counter()
     stopped = None
     with Publisher(settings) as publisher, progress(as_json) as bar:
         task = bar.add_task(f"publishing {label or source}", total=total)
-        for line in lines(source):
+        for line in _lines(settings, source):
             if line.envelope is None or line.problem:
                 bad += 1
                 stopped = f"{line.place}: {line.problem}"
@@ -112,9 +115,15 @@ def publish_lines(
         raise typer.Exit(WRONG)
 
 
-def _check_all(source: str) -> int:
+def _lines(settings: Settings, source: str) -> Iterator[Line]:
+    """The lines, checked as workers of these settings will."""
+    clock = clock_of(settings)
+    return (not_ahead(line, clock.now_ms()) for line in lines(source))
+
+
+def _check_all(found: Iterator[Line], source: str) -> int:
     good, bad = 0, 0
-    for line in lines(source):
+    for line in found:
         if line.problem:
             bad += 1
             if bad <= _SHOWN:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from textwrap import fill
 from typing import Annotated
 
 import typer
 
 from processors.money import show as money
-from streams.cli.console import AsJson, UserError, instant, print_json, print_table, say, settings_of
+from streams.cli.console import AsJson, UserError, columns, instant, print_json, print_table, say, settings_of
 from streams.cli.inspect import AsOf, FromFile, InZone, known
 from streams.cli.replay import WithDefinition
 from streams.cli.subjects import CLOCKS, Printer, points
@@ -17,6 +18,8 @@ from streams.inspection import View
 from streams.queue import owners, queue, teams
 
 LIMIT = 20
+#: From so many columns on a table can be read.
+_WIDE = 140
 #: Names that an error lists.
 _NAMED = 30
 
@@ -76,16 +79,19 @@ def queue_(
     printer = Printer(zone_named(zone or newest.time_zone), source.as_of, source.file)
     if found:
         typer.secho(f"next: {_sentence(found[0], printer)}", bold=True)
-        print_table(
-            ("", "lead", "owner", "team", "priority", "chance", "expected", "next deadline", "business time left",
-             "why"),
-            (_line(h, printer) for h in shown),
-        )  # fmt: skip
+        if (columns() or _WIDE) < _WIDE:
+            _print_blocks(shown, printer)
+        else:
+            print_table(
+                ("", "lead", "owner", "team", "priority", "chance", "expected", "next deadline", "business time left",
+                 "why"),
+                (_line(h, printer) for h in shown),
+            )  # fmt: skip
     _report(found, shown, priced, model is not None, printer)
 
 
 def _report(found: list[View], shown: list[View], priced: int, modelled: bool, printer: Printer) -> None:
-    overdue = sum(h["breached"] for h in found)
+    overdue = sum(h["overdue"] for h in found)
     left = f", the first {len(shown):,} of them shown (--limit 0: all)" if len(shown) < len(found) else ""
     say(
         f"{len(found):,} handoffs wait for an answer, {overdue:,} overdue, as of {printer.at(printer.as_of)}{left}"
@@ -140,7 +146,10 @@ def _due(h: View, printer: Printer) -> str:
     if h["paused_at"] is not None:
         return f"paused since {printer.at(h['paused_at'])}"
     due = h["next"]
-    return f"{CLOCKS[due['clock']]} {ago(due['due_at'], printer.as_of)}" if due is not None else ""
+    if due is None:
+        return ""
+    said = f"{CLOCKS[due['clock']]} {ago(due['due_at'], printer.as_of)}"
+    return f"OVERDUE: {said}" if h["overdue"] else said
 
 
 def _business(h: View) -> str:
@@ -159,9 +168,32 @@ def _why(h: View, printer: Printer) -> str:
         ", ".join(f"{r['rule']} {points(r['points_milli'])}" for r in h["reasons"]),
         f"fit {h['fit_grade']}" if h["fit_grade"] else "",
         h["segment"] or "",
+        ", ".join(f"{CLOCKS[clock]} was late" for clock in CLOCKS if _was_late(h, clock)),
         *(flag for flag in h["flags"] if flag not in ("hand-raise", "silent", "imported")),
     )
     return "; ".join(part for part in parts if part)
+
+
+def _was_late(h: View, clock: str) -> bool:
+    """Missed, and done since."""
+    return h[clock] is not None and h[clock]["breached_at"] is not None and h[clock]["done_at"] is not None
+
+
+def _print_blocks(shown: list[View], printer: Printer) -> None:
+    """Where a table would break each cell: a paragraph for each."""
+    for h in shown:
+        left = _business(h)
+        due = _due(h, printer) + (f" ({left} of business time)" if left else "")
+        parts = [
+            f"{h['lead_id']} ({h['owner'] or 'nobody present'} of {h['team']})",
+            _hope(h),
+            due,
+            _why(h, printer),
+        ]
+        number = f"{h['place']:>3}  "
+        for part in filter(None, parts):
+            typer.echo(fill(part, columns() or _WIDE, initial_indent=number, subsequent_indent=" " * 5))
+            number = " " * 5
 
 
 def _line(h: View, printer: Printer) -> tuple[str, ...]:
@@ -172,6 +204,6 @@ def _line(h: View, printer: Printer) -> tuple[str, ...]:
         money(h["priority_minor"], currency) if h["priority_minor"] is not None else "–",
         _percent(h) or "–",
         money(h["expected_minor"], currency) if h["expected_minor"] is not None else "–",
-        f"OVERDUE: {due}" if h["breached"] and h["paused_at"] is None else due,
+        due,
         _business(h), _why(h, printer),
     )  # fmt: skip

@@ -143,7 +143,7 @@ class Printer:
         said = ", ".join(part for part in details if part)
         return (
             f"{h['journey']}.{h['attempt']}", self.at(h["started_at"]), h["team"], h["owner"] or "",
-            h["admitting_rule"] or "", self.clock(h["first_touch"]), self.clock(h["decision"]),
+            admitted_by(h["admitting_rule"]), self.clock(h["first_touch"]), self.clock(h["decision"]),
             f"{outcome} ({said})" if said else outcome,
         )  # fmt: skip
 
@@ -199,8 +199,8 @@ class Printer:
                 f"handoff {call['journey']}.{call['attempt']} on {self.at(call['at'])} was let through by {ground}"
             )
         typer.echo()
-        if found["qualified"]:
-            typer.echo("It is qualified.")
+        for reason in found["ground"]:
+            typer.echo(f"Qualified: {reason}.")
         for reason in found["missing"]:
             typer.echo(f"Not qualified: {reason}.")
         self.score(found)
@@ -257,6 +257,11 @@ class Printer:
 def points(milli: int) -> str:
     """Milli-points as people write them."""
     return f"{milli / 1000:.3f}".rstrip("0").rstrip(".")
+
+
+def admitted_by(rule: str | None) -> str:
+    """What let a lead through: a raised hand alone is no rule of the definition and has a name of its own."""
+    return _GROUNDS.get(rule, rule or "") if rule else ""
 
 
 def _source(source: str | None) -> str:

@@ -78,7 +78,7 @@ In another terminal, in this folder (elsewhere first: export {CONFIG_ENV}={confi
   leadstream figures                       all of them, exact
   leadstream tail handoffs                 what sales receives, decoded
 Any Kafka client: plain JSON, key = id of the lead, murmur2
-  kcat -b {broker} -P -t {topics.engagement} -k lead-2 -X topic.partitioner=murmur2_random FILE
+  kcat -b {broker} -P -t {topics.engagement} -k lead-2 -X topic.partitioner=murmur2_random -l FILE
   {folder}/{_PRODUCER} --topic {topics.engagement}       lines such as  lead-2|{{"type": ...}}
   {folder}/{_CONSUMER} --topic {topics.stage_changes}    keys of the leads that move
 """

@@ -1,5 +1,5 @@
-"""What the text of a CSV cell may mean: times, amounts, numbers, truth. All raise ValueError (or Decimal's
-InvalidOperation, or OverflowError) for a text that is none; `why` puts that into words."""
+"""What the text of a CSV cell may mean: times, amounts, numbers, truth. All raise ValueError or ArithmeticError (of
+Decimal, or an overflow) for a text that is none; `why` puts that into words."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ _BOOLEANS = dict.fromkeys(("true", "t", "yes", "y", "1"), True) | dict.fromkeys(
 )
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MS = timedelta(milliseconds=1)
+#: Decimal digits of the largest whole number that an event holds (64 bits).
+_DIGITS = 18
 
 
 def time_ms(text: str, pattern: str, zone: ZoneInfo) -> int:
@@ -23,7 +25,7 @@ def time_ms(text: str, pattern: str, zone: ZoneInfo) -> int:
     if pattern == "epoch_ms":
         return int(text)
     if pattern == "epoch_s":
-        return int(Decimal(text) * 1000)
+        return _whole(Decimal(text) * 1000)
     when = datetime.fromisoformat(text) if pattern == "iso" else datetime.strptime(text, pattern)  # noqa: DTZ007
     if when.tzinfo is None:  # what neither the text nor the pattern names
         when = when.replace(tzinfo=zone)
@@ -34,7 +36,13 @@ def minor_units(text: str, digits: int) -> int:
     scaled = Decimal(text.strip()).scaleb(digits)
     if scaled != scaled.to_integral_value():
         raise ValueError(f"more than {digits} digits after the point")
-    return int(scaled)
+    return _whole(scaled)
+
+
+def _whole(number: Decimal) -> int:
+    if number.is_finite() and number.adjusted() > _DIGITS:
+        raise ValueError("too large")
+    return int(number)
 
 
 def _number(text: str) -> float:

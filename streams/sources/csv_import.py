@@ -36,7 +36,6 @@ import difflib
 import re
 import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from decimal import InvalidOperation
 from fnmatch import fnmatchcase
 from importlib.resources import files
 from pathlib import Path
@@ -120,8 +119,12 @@ class CsvMapping:
             path: _Path = ("file", number)
             self._keys(path, part, _FILE)
             self._text((*path, "name"), part.get("name"))
-            if len(self._text((*path, "delimiter"), part.get("delimiter", ","))) != 1:
-                raise self._wrong((*path, "delimiter"), "a delimiter is one character")
+            delimiter = self._text((*path, "delimiter"), part.get("delimiter", ","))
+            if len(delimiter) != 1 or delimiter in '"\r\n':
+                raise self._wrong(
+                    (*path, "delimiter"), "a delimiter is one character, and no quote or line end"
+                )
+            self._text((*path, "encoding"), part.get("encoding", "utf-8"))
             # Columns are looked up when a file is there; all else is checked now.
             self._compile(number, None, "")
 
@@ -133,7 +136,7 @@ class CsvMapping:
         """
         number = self._part_for(csv_file.name)
         part = self._files[number]
-        shown, line = str(csv_file), 0
+        shown, line = str(csv_file), 1
         encoding = part.get("encoding", "utf-8-sig")
         try:
             with csv_file.open(newline="", encoding=encoding) as handle:
@@ -154,7 +157,8 @@ class CsvMapping:
                 shown,
                 line,
                 "",
-                f"at or after this line: not {encoding} ({error.reason}); set `encoding` of [[file]]",
+                f"at or after this line: not {encoding} ({error.reason}); set `encoding` of [[file]], e.g. "
+                f'"cp1252" for what Excel saves on Windows',
             ) from None
         except LookupError:
             raise self._wrong(("file", number, "encoding"), f"no such encoding: {encoding!r}") from None
@@ -358,7 +362,7 @@ class _Compiler:
                 return otherwise
             try:
                 return convert(text)
-            except (ValueError, OverflowError, InvalidOperation) as error:
+            except (ValueError, ArithmeticError) as error:
                 raise _CellError(name, f"{text!r}: {why(kind, node, error)}") from None
 
         return make
@@ -377,7 +381,7 @@ class _Compiler:
             text = template(row)
             try:
                 return text if isinstance(text, _Absent) else time_ms(text, "iso", zone)
-            except (ValueError, OverflowError) as error:
+            except (ValueError, ArithmeticError) as error:
                 raise _CellError("", f"{text!r}: {why('time', {}, error)}") from None
 
         return make
@@ -388,6 +392,8 @@ class _Compiler:
         if name not in self._columns:
             close = difflib.get_close_matches(name, self._columns, n=1)
             advice = f"did you mean {close[0]!r}?" if close else f"it has: {', '.join(self._columns)}"
+            if len(self._columns) == 1:  # read with the wrong delimiter, a header is one name
+                advice += "; if these are several, set `delimiter` of [[file]]"
             raise self._m._wrong(path, f"{self._csv} has no column {name!r}; {advice}")
         return self._columns[name]
 
@@ -396,7 +402,8 @@ class _Compiler:
             if option in node and kind != of:
                 raise self._m._wrong((*path, option), f'is for type = "{of}"')
         if kind == "time":
-            pattern, zone = node.get("format", "iso"), self._zone(path, node)
+            pattern = self._m._text((*path, "format"), node.get("format", "iso"))
+            zone = self._zone(path, node)
             return lambda text: time_ms(text, pattern, zone)
         if kind == "minor_units":
             digits = node.get("digits", 2)

@@ -10,7 +10,10 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from streams.cli import build
+from streams.cli import build, decoding
+from streams.cli.events import checked
+from streams.dead_letters import dead_letter
+from streams.work import Record
 
 Run = Callable[..., Result]
 
@@ -102,6 +105,21 @@ def test_bad_settings_are_one_line_and_exit_2(run: Run) -> None:
 def test_debug_lets_the_traceback_through(run: Run) -> None:
     result = run("--debug", "settings", LEADSTREAM_PARTITIONS="none")
     assert type(result.exception).__name__ == "SettingsError"
+
+
+@pytest.mark.parametrize(
+    "error", [ZeroDivisionError("by 0"), AttributeError("no x"), MemoryError("too much")]
+)
+def test_what_nobody_foresaw_is_one_line_too(
+    run: Run, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def fails(_config: object) -> None:
+        raise error
+
+    monkeypatch.setattr("streams.cli.settings.load_with_origin", fails)
+    result = run("settings")
+    assert result.exit_code == 1
+    assert result.stderr == f"error: {type(error).__name__}: {error} (--debug shows where)\n"
 
 
 def test_an_unreachable_broker_is_one_line_and_exit_1(run: Run, unused_port: int) -> None:
@@ -203,6 +221,77 @@ def test_a_file_with_a_bad_line_is_refused_before_any_broker_is_asked(run: Run, 
     assert said[3].startswith("e.ndjson:5: an event is an object")
     assert said[4].startswith("e.ndjson:6: payload.amount")
     assert "5 of 6 lines are bad, nothing was published" in said[5]
+
+
+def test_what_workers_would_refuse_as_too_far_ahead_is_not_published(run: Run, tmp_path: Path) -> None:
+    viewed = {"type": "page_viewed", "occurred_at": "2026-11-23T09:00:00Z", "source_system": "web"}
+    viewed |= {"subject": {"lead_id": "lead-1"}, "payload": {"url": "https://example.com"}}
+    rate = {"type": "fx_rate_set", "source_system": "bank", "occurred_at": "2027-01-01T00:00:00Z"}
+    rate |= {"payload": {"base": "USD", "quote": "EUR", "date": "2027-01-01", "rate": "0.9"}}
+    later = viewed | {"occurred_at": "2026-11-24T12:00:00Z"}
+    (tmp_path / "e.ndjson").write_text("\n".join(map(json.dumps, (viewed, rate, later))))
+    result = run("publish", "e.ndjson", LEADSTREAM_CLOCK="fixed:2026-11-22T10:00:00Z")
+    assert result.exit_code == 1
+    said = result.stderr.splitlines()
+    assert said[0] == (
+        "e.ndjson:3: occurred_at lies 50 hours ahead, workers take up to 24; check the clock of web (too_far)"
+    )
+    assert "1 of 3 lines are bad, nothing was published" in said[1]
+
+
+@pytest.mark.parametrize(
+    "given", ["99999999999999999999", "²", "-1", "0001-01-01T00:00:00+14:00", "2026-01-01"]
+)
+def test_an_instant_that_nobody_can_mean_is_refused(run: Run, tmp_path: Path, given: str) -> None:
+    created = {"type": "created", "occurred_at": 1763800000000, "source_system": "web"}
+    created |= {"subject": {"lead_id": "lead-1"}, "payload": {"source": "web", "generated_by": "marketing"}}
+    (tmp_path / "e.ndjson").write_text(json.dumps(created))
+    result = run("replay", "e.ndjson", "--as-of", given)
+    assert result.exit_code == 2
+    assert result.stderr.startswith(f"error: --as-of {given!r}: ")
+    assert result.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("out", ["folder", "/proc/leads.ndjson", "none/leads.ndjson"])
+def test_import_says_where_it_cannot_write(run: Run, tmp_path: Path, out: str) -> None:
+    (tmp_path / "leads.csv").write_text(LEADS)
+    (tmp_path / "m.toml").write_text(MAPPING)
+    (tmp_path / "folder").mkdir()
+    result = run("import", "leads.csv", "-m", "m.toml", "-o", out)
+    assert result.exit_code == 2
+    assert "Error" not in result.stderr
+    assert (
+        result.stderr.startswith(f"error: {out.removesuffix('/leads.ndjson')}")
+        or "no folder" in result.stderr
+    )
+
+
+@pytest.mark.parametrize(
+    ("kind", "cell"), [("minor_units", "1e999999"), ("minor_units", "1e9999"), ("number", "1e999")]
+)
+def test_a_number_beyond_all_bounds_is_a_bad_row(run: Run, tmp_path: Path, kind: str, cell: str) -> None:
+    (tmp_path / "leads.csv").write_text(f"id,on,origin\nlead-1,2026-01-01,{cell}\n")
+    wanted = f'{{ column = "origin", type = "{kind}" }}'
+    (tmp_path / "m.toml").write_text(MAPPING.replace('{ column = "origin" }', wanted))
+    result = run("import", "leads.csv", "-m", "m.toml")
+    assert result.exit_code == 1
+    assert result.exception is None or isinstance(result.exception, SystemExit)
+    assert result.stderr.startswith("leads.csv:2:origin: ")
+    assert result.stderr.endswith("error: 1 bad row; mend it or the mapping, or skip it by --keep-going\n")
+
+
+def test_the_example_of_an_event_in_the_help_of_publish_is_one_that_can_be_published(run: Run) -> None:
+    text = " ".join(run("publish", "--help").stdout.split())
+    example = text[text.index('{"type"') : text.index("}}") + 2]
+    assert checked(example.encode(), "help").problem == ""
+    assert "echo" not in text
+
+
+def test_a_dead_letter_tells_when_as_an_instant() -> None:
+    bad = Record("lead.events.v1", 3, 17, 1_763_800_000_000, b"lead-1", b"{", [])
+    letter = dead_letter("letters", bad, "bad_json", "value: no JSON", 900_000)
+    record = Record("letters", 0, 0, 1, letter.key, letter.value, list(letter.headers))
+    assert decoding.dead_letter(record)["timestamp"] == "2025-11-22T08:26:40Z"
 
 
 def test_schemas_are_listed_shown_and_checked(run: Run) -> None:

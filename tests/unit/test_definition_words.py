@@ -47,6 +47,36 @@ def test_the_plain_text_says_what_both_teams_sign() -> None:
         assert sentence in text, sentence
 
 
+def test_the_plain_text_leaves_nothing_out_that_is_signed() -> None:
+    """Stages, channels, what brings a lead back, and each value of each rule, also of lists that tables cut."""
+    text = plain(DEFAULT)
+    for sentence in (
+        "| mql | consideration | qualified as above, and handed to sales |",
+        "| sal | consideration | sales accepts the handoff |",
+        "A later stage that the CRM reports is followed, an earlier one not; that is noted.",
+        "- who does not want to be contacted by sales is not handed over; an open handoff is then withdrawn",
+        "- after a reassignment the answer of the former owner counts for another 1 h of business time",
+        "- more than 50 new handoffs for a team within an hour, if that is also more than 5 times the usual, are held back",
+        "A newly raised hand brings a lead back to sales at once, whatever the answer was",
+        "once its engagement was below 40 points and reaches them again",
+        "- calls and meetings of sales earn none of it",
+        '- direct: (source is one of "direct", "direct_traffic" or utm_source is "(direct)"',
+    ):
+        assert sentence in text, sentence
+    rules = (*DEFAULT.fit, *DEFAULT.engagement, *DEFAULT.intent, *DEFAULT.disqualifiers, *DEFAULT.channels)
+    for rule in rules:
+        assert rule.when is None or rule.when.text in text, rule.name
+
+
+def test_what_the_crm_reports_follows_the_policy() -> None:
+    followed = plain(load(TEXT.replace('backward = "record"', 'backward = "adopt"')))
+    assert "A later stage that the CRM reports is followed, an earlier one as well." in followed
+    noted = plain(load(TEXT.replace('stage_reported = "adopt"', 'stage_reported = "record"')))
+    assert "Stages that the CRM reports are noted and move nobody." in noted
+    more = plain(load(TEXT.replace("[policy]", '[[stages]]\nname = "trial"\nrank = 35\n\n[policy]', 1)))
+    assert "| trial |  | the CRM reports it |" in more
+
+
 def test_the_plain_text_follows_the_definition() -> None:
     text = plain(
         load(

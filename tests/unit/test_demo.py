@@ -20,6 +20,7 @@ from streams.cli.events import checked
 from streams.definitions import base_definition
 from streams.demo import traffic, view
 from streams.demo.board import Board, Call
+from streams.demo.guide import guide
 from streams.demo.scrape import Figures, figures
 from streams.demo.traffic import Traffic, monday_after
 from streams.driver import Driver
@@ -287,3 +288,10 @@ def test_simulated_events_are_printed_and_are_events(folder: Path) -> None:
     assert not [line.problem for line in found if line.problem]
     assert min(e.occurred_at for line in found if (e := line.envelope)) >= 1_795_420_800_000
     assert CliRunner().invoke(build(), ["simulate", *options]).stdout == answer.stdout
+
+
+def test_the_guide_hands_kcat_a_file_line_by_line() -> None:
+    """Without -l kcat sends a file as one record, which is no event."""
+    text = guide(Settings(), [], Path(".leadstream/demo.toml"), Path("logs"))
+    (line,) = (line for line in text.splitlines() if "kcat" in line)
+    assert line.endswith("-l FILE")

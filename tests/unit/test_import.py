@@ -177,7 +177,7 @@ def test_lines_are_those_of_the_file_even_where_cells_span_several(tmp_path: Pat
     [
         (b"", "no header line"),
         (b"id,id\n", "two columns have this name"),
-        (b"id,on\nlead-1,\xff\xfe\n", "set `encoding`"),
+        (b"id,on\nlead-1,\xff\xfe\n", "leads.csv:1: at or after this line: .* set `encoding` .*cp1252"),
         (b'id,on\n"lead-1,2026', "not readable as CSV"),
     ],
 )
@@ -209,6 +209,12 @@ def test_delimiters_encodings_and_byte_order_marks(tmp_path: Path) -> None:
         ),
         (HEAD + WHEN + "payload = 3", "m.toml:10: file.event.payload: must be a table"),
         (HEAD + 'occurred_at = { column = "on", zone = "Mars" }', "no such time zone: 'Mars'"),
+        (HEAD + 'occurred_at = { column = "on", format = 5 }', "occurred_at.format: must be given, as text"),
+        ("[[file]]\nname = 'a'\nencoding = 3\n", "m.toml:3: file.encoding: must be given, as text"),
+        (
+            '[[file]]\nname = "a"\ndelimiter = "\\n"\n',
+            "m.toml:3: file.delimiter: a delimiter is one character, and no",
+        ),
         (HEAD + 'occurred_at = "{on!r}"', "write {column}"),
         (HEAD + 'occurred_at = "{on"', "a brace in the text is written twice"),
         (
@@ -230,6 +236,11 @@ def test_a_column_that_is_not_there_is_told_with_the_nearest_one(tmp_path: Path)
         MappingError, match=r"m\.toml:8: .*leads\.csv has no column 'id'; did you mean 'idd'\?"
     ):
         mapped(tmp_path, HEAD + WHEN, "idd,on\n")
+
+
+def test_a_header_read_with_the_wrong_delimiter_is_told_so(tmp_path: Path) -> None:
+    with pytest.raises(MappingError, match="it has: id;on; if these are several, set `delimiter`"):
+        mapped(tmp_path, HEAD + WHEN, "id;on\n1;2026-01-01\n")
 
 
 def test_a_file_that_no_part_is_for_is_told(tmp_path: Path) -> None:

@@ -195,6 +195,16 @@ def test_words_times_and_zones(run: Run) -> None:
 
 
 @pytest.mark.parametrize(
+    "command", [("show", "lead-1"), ("explain", "lead-1"), ("queue",), ("handoffs", "list")]
+)
+def test_lines_that_were_not_taken_are_told(run: Run, command: tuple[str, ...]) -> None:
+    result = run([*HANDED, page(1)], *command)
+    assert result.exit_code == 0
+    assert "1 lines refused" in result.stderr
+    assert "e.ndjson:6: occurred_at: found 1; " in result.stderr
+
+
+@pytest.mark.parametrize(
     ("arguments", "code", "says"),
     [
         (("show", "lead-9"), 1, "no lead 'lead-9'"),
@@ -315,6 +325,36 @@ def test_who_is_armed_again_is_told_only_what_still_lacks(show: Show) -> None:
     (lacks,) = show(past, "explain", "lead-1")["missing"]
     assert lacks.startswith("it takes either")
     assert "more points of fit" in lacks
+
+
+def test_after_an_answer_the_score_has_to_reach_the_threshold_anew(show: Show) -> None:
+    """What explain asks for is what brings the lead back: below 40 and up to 40 again; it need not fall below 25."""
+    back = event("rejected", MONDAY + 3 * HOUR, {"reason_code": "unreachable"})
+    read = event("content_downloaded", MONDAY + 10 * DAY, {"asset_id": "paper"})
+    busy = [event("content_downloaded", MONDAY + 29 * DAY + n, {"asset_id": f"paper-{n}"}) for n in range(2)]
+    found = show([*TOUCHED, back, read, *busy], "explain", "lead-1", "--as-of", "2026-12-17T00:00:00Z")
+    assert found["engagement_milli"] >= 40_000
+    assert found["missing"] == [
+        "sales has answered: it takes a newer raised hand, or engagement that falls below 40 and then reaches it again"
+    ]
+    again = [page(MONDAY + days * DAY, path) for days, path in ((40, "x"), (41, "pricing"))]
+    shown = show([*TOUCHED, back, read, *busy, *again], "show", "lead-1", "--as-of", "2026-12-28T00:00:00Z")
+    assert [h["attempt"] for j in shown["journeys"] for h in j["handoffs"]] == [1, 1]
+
+
+def test_explain_says_what_made_it_qualified(run: Run, show: Show) -> None:
+    assert (
+        "Qualified: it raised its hand, and has 53 points of fit (at least 20)."
+        in run(HANDED, "explain", "lead-1").stdout
+    )
+    active = [*HANDED, event("content_downloaded", MONDAY + 2 * HOUR, {"asset_id": "a"})]
+    found = show(active, "explain", "lead-1")
+    assert found["ground"][1:] == ["it has 53 points of fit (at least 50) and 51 of engagement (at least 40)"]
+    assert show(KNOWN, "explain", "lead-1")["ground"] == []
+    named = {"handoff_id": found["admitted"][0]["handoff_id"], "reason": "on holiday"}
+    waits = event("sla_paused", MONDAY + 3 * HOUR, named)
+    faded = show([*active, waits], "explain", "lead-1", "--as-of", "2026-12-16T10:30:00Z")
+    assert faded["ground"] == ["it was when it was judged, and its engagement of 25.226 is not below 25"]
 
 
 def test_explain_in_words(run: Run) -> None:

@@ -276,6 +276,41 @@ def test_the_command_names_the_next_call_and_says_that_there_is_no_model(run: Ru
     assert (told["ordered_by"], told["waiting"], told["with_priority"]) == ("deadline and score", 2, 0)
 
 
+def test_overdue_is_what_waits_and_not_what_was_late_once(run: Run, tmp_path: Path) -> None:
+    """lead-0 was called too late, so its decision is next and in time; nobody has called lead-1."""
+    touched = event(
+        9, "touched", MONDAY + 28 * HOUR, {"channel": "phone", "kind": "call"}, {"lead_id": "lead-0"}
+    )
+    with (tmp_path / "e.ndjson").open("a") as file:
+        file.write(json.dumps(touched))
+    at_ = ("--file", "e.ndjson", "--as-of", str(MONDAY + 29 * HOUR))
+    result = run("queue", *at_)
+    lines = {
+        name: text
+        for text in result.stdout.splitlines()
+        for name in ("lead-0", "lead-1")
+        if f"  {name} " in text
+    }
+    assert "OVERDUE" not in lines["lead-0"]
+    assert "decision in" in lines["lead-0"]
+    assert "first touch was late" in lines["lead-0"]
+    assert "OVERDUE: first touch" in lines["lead-1"]
+    assert "2 handoffs wait for an answer, 1 overdue" in result.stderr
+    told = json.loads(run("queue", *at_, "--json").stdout)["queue"]
+    assert {h["lead_id"]: (h["breached"], h["overdue"]) for h in told} == {
+        "lead-0": (True, False), "lead-1": (True, True),
+    }  # fmt: skip
+
+
+def test_on_a_narrow_terminal_each_call_is_a_paragraph(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("streams.cli.queue.columns", lambda: 80)
+    result = run("queue", *AS_OF)
+    lines = result.stdout.splitlines()
+    assert "  1  lead-0 (owner-1 of sales)" in lines
+    assert "     first touch in 3 h (3 h of business time)" in lines
+    assert all(len(line) <= 80 for line in lines[1:])
+
+
 def test_with_a_model_the_order_is_by_priority(run: Run, tmp_path: Path) -> None:
     published_ = event(0, "win_model_published", MONDAY, {"as_of": MONDAY, "counts": json.dumps(MODEL)})
     with (tmp_path / "e.ndjson").open("a") as out:
