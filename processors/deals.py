@@ -21,6 +21,7 @@ from processors.model import DELETED, LOST_DEAL, NEVER, ON_HOLD, RUNNING, WON, M
 from processors.money import split
 from processors.subject import Result, Told, met_again
 
+_UNKNOWN = KIND["unknown"]
 _STATUS = {"open": RUNNING, "on_hold": ON_HOLD, "won": WON, "lost": LOST_DEAL}
 _SHARE_OF = {
     "opened": "share_opened", "amount_changed": "share_amount", "won": "share_won", "lost": "share_lost",
@@ -101,8 +102,11 @@ class _Walk:
         self.dated = False  # whoever told of that win said when it was signed
 
     def take(self, e: Item) -> None:
-        self._take(e)
-        self._stand(e[0] >> 22)
+        if (
+            e[1] >> 8 & 255 != _UNKNOWN
+        ):  # kept, and says nothing: neither when the deal began nor how it stands
+            self._take(e)
+            self._stand(e[0] >> 22)
 
     def _stand(self, t: int) -> None:
         v = self.values

@@ -206,7 +206,7 @@ def process(
     if len(row.ledger) > (ENTRIES + SPACING) * WIDTH or (
         row.ledger and head.last - HORIZON_MS > int.from_bytes(row.ledger[:8], "big") >> 22
     ):
-        _compact(row, scope.definitions[head.definition])
+        _compact(row, _judging(row, scope))
     versions.remember(row, scope.definitions)
     after_ = seen(row, head, scope)
     if not _same(before, after_) and before != after_:
@@ -427,11 +427,21 @@ def _space(row: Row) -> None:
     ends = {x.key for x in row.head.past}
     places = [ledger.upto(row.ledger, a, b) for a, b, _ in row.snapshots]
     kept, at = [], 0
-    for x, place, following in zip(row.snapshots, places, [*places[1:], NEVER], strict=True):
+    for n, (x, place) in enumerate(zip(row.snapshots, places, strict=True), 1):
+        following = places[n] if n < len(places) else NEVER
         if following - at > SPACING or x[:2] in ends:
             kept.append(x)
             at = place
     row.snapshots = kept
+
+
+def _judging(row: Row, scope: Scope) -> Compiled:
+    """By what the row's facts are judged; an alias, which has no head of its own, by what its newest one is."""
+    if not row.target:
+        return scope.definitions[row.head.definition]
+    newest = int.from_bytes(row.ledger[-WIDTH : 8 - WIDTH], "big") >> 22
+    in_force = [d for d in scope.definitions if d.source.effective_at <= newest]
+    return in_force[-1] if in_force else scope.definitions[0]
 
 
 def _compact(row: Row, d: Compiled) -> None:

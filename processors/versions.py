@@ -3,7 +3,8 @@
 A row names a definition by its place in the timeline. What holds at an instant is settled once everybody has read what was
 recorded by then; a worker that read it late has folded some events under the one before, and the places may have moved.
 So a row remembers which definitions its places meant. `catch_up` finds out whether they still do; if not, the places
-are mapped, and the row has to be folded again. It also sets the timer of a sweep that the row has not heard of.
+are mapped, and the row has to be folded again. It also sets the timers of what the row has not heard of: a sweep, and
+the beginning of opening hours that may move the clocks of its handoff.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from collections.abc import Sequence
 
 from msgspec.structs import replace
 
-from processors import qualify
+from processors import handoff, qualify
 from processors.compiled import Compiled
 from processors.model import NEVER, Journey, Row, State, decode_spoken, decode_state, encode
 from processors.scope import Scope
@@ -28,6 +29,8 @@ def catch_up(row: Row, scope: Scope) -> bool:
         _map(row, definitions)
     if s.definition + 1 < len(definitions) and qualify.swept_at(s, scope) < NEVER:
         qualify.arm(s, definitions[s.definition], scope)
+    if s.hours + 1 < len(definitions) and handoff.ticking(s) is not None:
+        s.due = min(s.due, max(definitions[s.hours + 1].source.effective_at, s.last))
     return again
 
 

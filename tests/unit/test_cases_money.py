@@ -348,3 +348,14 @@ def test_what_comes_before_the_opening_of_a_deal_of_two_leads_has_no_amount_yet(
     f.opened(3, 101, leads=("lead-1", "lead-2"))
     f.say("lost", on(2), {"reason_code": "price"}, deal="deal-1")
     assert [f.head(lead).shares["deal-1"].amount for lead in ("lead-1", "lead-2")] == [51, 50]
+
+
+def test_a_type_that_is_not_known_says_nothing_of_a_deal() -> None:
+    """Neither when it began nor that there is one."""
+    f = shop()
+    f.say("deal_looked_at", on(1), {"by": "somebody"}, deal="deal-1")
+    assert not any(f.figure("deals", "status").values())
+    f.opened(4, 900)
+    f.say("deal_looked_at", on(5), {"by": "somebody"}, deal="deal-1")
+    f.won(6, 900)
+    assert f.figure("sales_cycle")["mean",] == 2

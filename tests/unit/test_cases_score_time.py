@@ -255,15 +255,21 @@ def test_case_44_reassigned_to_an_inactive_owner_is_refused_and_the_next_by_hash
     assert now.due_decide == h.due_decide
 
 
-def test_case_44_a_holiday_added_after_the_start_counts_for_open_clocks() -> None:
-    f, _ = handed_over()
-    (h,) = f.handoffs()
+def _tuesday_off(f: Funnel, effective_at: int) -> None:
     text = (
         default_text()
         .replace("version = 1", "version = 2", 1)
         .replace("holidays = []", "holidays = [2026-03-03]", 1)
     )
-    f.learn("definition_published", at(1, 11), name="default", version=2, toml=text, effective_at=at(1, 11))
+    f.learn(
+        "definition_published", at(1, 11), name="default", version=2, toml=text, effective_at=effective_at
+    )
+
+
+def test_case_44_a_holiday_added_after_the_start_counts_for_open_clocks() -> None:
+    f, _ = handed_over()
+    (h,) = f.handoffs()
+    _tuesday_off(f, at(1, 11))
     f.say("page_viewed", at(1, 12), {"url": "/"})
     (now,) = f.handoffs()
     assert now.due_touch == h.due_touch  # of Monday: before the holiday
@@ -272,3 +278,16 @@ def test_case_44_a_holiday_added_after_the_start_counts_for_open_clocks() -> Non
     f.say("accepted", now.due_decide)
     assert not f.handoffs()[0].late_decide
     assert f.handoffs()[0].outcome == ACCEPTED
+
+
+def test_case_44_a_holiday_moves_open_clocks_when_it_is_in_force_without_any_event() -> None:
+    """Published after the call: no event and no other clock has to come before sales is told the new instant."""
+    f, _ = handed_over()
+    (h,) = f.handoffs()
+    f.until(at(1, 11))
+    _tuesday_off(f, at(1, 13))
+    f.until(at(1, 13))
+    (now,) = f.handoffs()
+    assert now.due_decide == h.due_decide + 24 * HOUR
+    (told,) = f.out("sla", op="revised")
+    assert (told["clock"], told["due_at"], told["as_of"]) == ("decision", now.due_decide, at(1, 13))
