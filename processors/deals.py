@@ -22,6 +22,7 @@ from processors.money import split
 from processors.subject import Result, Told, met_again
 
 _UNKNOWN = KIND["unknown"]
+_PARTS = 10**9
 _STATUS = {"open": RUNNING, "on_hold": ON_HOLD, "won": WON, "lost": LOST_DEAL}
 _SHARE_OF = {
     "opened": "share_opened", "amount_changed": "share_amount", "won": "share_won", "lost": "share_lost",
@@ -65,9 +66,10 @@ class Deal(Struct, frozen=True):
 
 
 def _weight(value: Any) -> Fraction | None:
+    """A weight in whole billionths: exact ones of any size would have parts that no row can hold."""
     if type(value) in (int, float, str):
         try:
-            w = Fraction(str(value))
+            w = Fraction(round(Fraction(str(value)) * _PARTS), _PARTS)
         except (ValueError, ZeroDivisionError):
             return None
         return w if w >= 0 else None

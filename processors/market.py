@@ -176,7 +176,7 @@ def _spend(e: Envelope, restated: Envelope | None) -> Spend:
     return Spend(
         p["channel"],
         p.get("campaign") or "",
-        p["team"],
+        _team(p),
         p["kind"],
         day_of_text(p["period_start"]),
         day_of_text(p["period_end"]),
@@ -185,10 +185,15 @@ def _spend(e: Envelope, restated: Envelope | None) -> Spend:
     )
 
 
+def _team(p: Mapping[str, Any]) -> str:
+    """Whose money it is. Costs are those of ``marketing`` and ``sales``: Marketing is meant as well."""
+    return str(p["team"]).strip().casefold()
+
+
 def _plan(e: Envelope) -> tuple[_Key, Plan]:
     p = e.payload
     first, last = day_of_text(p["period_start"]), day_of_text(p["period_end"])
-    plan = Plan(p["team"], p.get("channel") or "", first, last, p["amount"], p["currency"])
+    plan = Plan(_team(p), p.get("channel") or "", first, last, p["amount"], p["currency"])
     return (plan.team, plan.channel, first, last), plan
 
 

@@ -122,7 +122,7 @@ def spent(t: Totals, by: Labels, **where: Any) -> dict[Labels, Money]:
 
 
 def spent_by(t: Totals, team: str) -> Money:
-    return spent(t, (), team=team).get((), Money())
+    return spent(t, (), team=team.casefold()).get((), Money())
 
 
 # Foreseen ------------------------------------------------------------------------------------------------------------

@@ -34,6 +34,11 @@ def _retained(which: Callable[[Retention], Fraction | None]) -> Make:
     return make
 
 
+def _by_then(make: Make) -> Make:
+    """Only of what has fallen due: who renewed or left before it did counts from that day on."""
+    return lambda t, by: make(t.within(Period(t.period.first if t.period else 0, t.last)), by)
+
+
 def scores(name: str, of: str, value: Callable[[dict[int, int]], Number], **where: str) -> Make:
     """A figure made of scores.
 
@@ -94,16 +99,16 @@ FIGURES: tuple[Figure, ...] = (
     figure(
         "renewals", "customers", "contracts",
         "contracts whose renewal fell due in the period, by what became of it; open: neither renewed nor left",
-        count("renewal_on"), (), ("renewal",),
+        _by_then(count("renewal_on")), (), ("renewal",),
     ),
     figure(
         "renewal_rate", "customers", "ratio", "renewed/due, of contracts whose renewal fell due in the period",
-        made_of(renewal_rate, _DUE),
+        _by_then(made_of(renewal_rate, _DUE)),
     ),
     figure(
         "renewal_rate_by_value", "customers", "ratio",
         "amount renewed/amount due, of contracts whose renewal fell due in the period, at what they were worth before",
-        made_of(renewal_rate, _DUE_AMOUNT), (), ("currency",),
+        _by_then(made_of(renewal_rate, _DUE_AMOUNT)), (), ("currency",),
     ),
     figure(
         "gross_retention", "customers", "ratio",

@@ -96,7 +96,9 @@ def _worth(t: Totals) -> _Worth:
     def find() -> _Worth:
         marketing, sales = pricing.spent_by(t, MARKETING), pricing.spent_by(t, SALES)
         won = t.sums(Sel("new_customer_on"), ()).get((), 0)
+        others = pricing.spent(t, ()).get((), Money()).minor - marketing.minor - sales.minor
         cost = {"marketing": marketing.minor, "sales": sales.minor, "new_customers": won}
+        cost |= {"spend of other teams": others} if others else {}
         window = Period(months_before(t.last, MONTHS), t.last)
         joined, churned = (
             {day: n for (day,), n in t.within(None).sums(Sel(name), (), numbers=("day",)).items()}

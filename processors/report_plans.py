@@ -97,7 +97,8 @@ class Targets:
         wanted = tuple(own[label] for label in by)
         lines = {key: value for key, value, _, _ in f.make(t.within(Period(target.first, target.last)), by)}
         level = not f.adds or f.name in _LEVEL_FIGURES
-        actual = lines.get(wanted, None if level else 0)
+        as_spent = tuple(label.casefold() for label in wanted)  # as the market writes its teams
+        actual = lines.get(wanted, lines.get(as_spent, None if level else 0))
         if actual is None:
             return None, ""
         actual = Fraction(actual) * _PPM if f.unit == "ratio" else actual

@@ -174,9 +174,9 @@ def _decimal(value: Any, where: str) -> str:
 _FORMATS: dict[str, Check] = {"id": subject_id, "date": _day, "currency": _currency, "decimal": _decimal}
 
 
-def _integer(bits: int, least: int | None) -> Check:
+def _integer(bits: int, least: int | None, most: int | None = None) -> Check:
     low = -(1 << bits) if least is None else least
-    high = (1 << bits) - 1
+    high = (1 << bits) - 1 if most is None else most
     need = "give a whole number"
     negative = (
         "it is not negative; a refund, a loss or a shrinking is an event of its own, with a positive amount"
@@ -312,7 +312,7 @@ def _check(type_: Any, props: dict[str, Any], required: bool) -> Check:
         case "int":
             return _integer(31, least)
         case "long":
-            return _integer(63, least)
+            return _integer(63, least, most)
         case "double":
             return _number(least, most)
         case "boolean":

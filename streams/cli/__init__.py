@@ -19,6 +19,7 @@ MODULES = (
     "publish",
     "import_csv",
     "figures",
+    "serve",
     "replay",
     "inspect",
     "queue",

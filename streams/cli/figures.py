@@ -133,6 +133,47 @@ def parse_period(text: str | None) -> Period | None:
         raise UserError(f"--{error}") from None
 
 
+def document(
+    totals: Contribution,
+    definitions: Sequence[Compiled],
+    as_of_ms: int,
+    *,
+    by: Sequence[str] = (),
+    period: Period | None = None,
+    only: Sequence[str] = (),
+    market: Market = NOTHING,
+    reference: Reference = NO_REFERENCE,
+    notes: Sequence[str] = (),
+) -> dict[str, Any]:
+    """The report of fine totals for programs.
+
+    :param definitions: compiled ones, the newest last.
+    :param notes: what the reader has to know of these totals.
+    """
+    values = report(
+        totals, definitions[-1], as_of_ms, by=by, period=period, only=only, names=stage_names(definitions),
+        market=market, reference=reference,
+    )  # fmt: skip
+    head = _head(definitions[-1], as_of_ms, by, period, notes)
+    return head | {"figures": plain_values(values), "left_out": _left_out(only, by)}
+
+
+def _head(
+    newest: Compiled, as_of_ms: int, by: Sequence[str], period: Period | None, notes: Sequence[str]
+) -> dict[str, Any]:
+    return {
+        "as_of": instant(as_of_ms),
+        "definition": f"{newest.source.name}@{newest.source.version}",
+        "time_zone": newest.source.time_zone,
+        "period": str(period) if period else None,
+        "by": list(by),
+    } | ({"notes": list(notes)} if notes else {})
+
+
+def _left_out(only: Sequence[str], by: Sequence[str]) -> list[str]:
+    return [f.name for f in FIGURES if f.name in (only or _BY_NAME) and not f.carries(by)]
+
+
 def print_report(
     totals: Contribution,
     definitions: Sequence[Compiled],
@@ -151,22 +192,19 @@ def print_report(
     :param definitions: compiled ones, the newest last.
     :param notes: what the reader has to know of these totals.
     """
-    newest = definitions[-1]
-    values = report(
-        totals, newest, as_of_ms, by=by, period=period, only=only, names=stage_names(definitions), market=market,
-        reference=reference,
-    )  # fmt: skip
-    left_out = [f.name for f in FIGURES if f.name in (only or _BY_NAME) and not f.carries(by)]
-    head = {
-        "as_of": instant(as_of_ms),
-        "definition": f"{newest.source.name}@{newest.source.version}",
-        "time_zone": newest.source.time_zone,
-        "period": str(period) if period else None,
-        "by": list(by),
-    } | ({"notes": list(notes)} if notes else {})
     if as_json:
-        print_json(head | {"figures": plain_values(values), "left_out": left_out})
+        print_json(
+            document(
+                totals, definitions, as_of_ms, by=by, period=period, only=only, market=market, reference=reference,
+                notes=notes,
+            )
+        )  # fmt: skip
         return
+    values = report(
+        totals, definitions[-1], as_of_ms, by=by, period=period, only=only, names=stage_names(definitions),
+        market=market, reference=reference,
+    )  # fmt: skip
+    head, left_out = _head(definitions[-1], as_of_ms, by, period, notes), _left_out(only, by)
     within = f", {period}" if period else ""
     typer.echo(f"as of {head['as_of']}, {head['definition']}, days in {head['time_zone']}{within}")
     print_values(values)
@@ -215,9 +253,9 @@ def shown(value: Value) -> str:
     return _decimal(Fraction(number), 4)
 
 
-def print_formulas(as_json: bool) -> None:
+def formulas_of() -> list[dict[str, Any]]:
     """The reference of the figures."""
-    rows = [
+    return [
         {
             "figure": f.name,
             "unit": f.unit,
@@ -227,6 +265,11 @@ def print_formulas(as_json: bool) -> None:
         }
         for f in FIGURES
     ]
+
+
+def print_formulas(as_json: bool) -> None:
+    """The reference of the figures."""
+    rows = formulas_of()
     if as_json:
         print_json(rows)
         return

@@ -127,7 +127,7 @@ def _plain(type_: str, field: dict[str, Any]) -> st.SearchStrategy[Any]:
         case "int":
             return st.integers(-(2**31) if low is None else low, 2**31 - 1)
         case "long":
-            return st.integers(-(2**63) if low is None else low, 2**63 - 1)
+            return st.integers(-(2**63) if low is None else low, 2**63 - 1 if high is None else high)
         case "double":
             return st.floats(low, high, allow_nan=False)
         case "boolean":

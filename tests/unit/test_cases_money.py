@@ -215,6 +215,28 @@ def test_case_46_spend_without_leads_has_no_cost_per_lead() -> None:
     assert (f.one("cost_per_lead"), f.one("cost_per_mql"), f.one("cost_per_sql")) == (800, None, None)
 
 
+def test_spend_is_that_of_a_team_however_it_is_written_and_what_is_of_no_cost_is_told() -> None:
+    f = shop()
+    touched(f)
+    f.spend("social", "2026-03-01", "2026-03-02", 300, team="Marketing")
+    f.spend("social", "2026-03-01", "2026-03-02", 70, team=" Sales")
+    f.spend("social", "2026-03-01", "2026-03-02", 11, team="people")
+    f.opened(2, 900, account_id="acc-1")
+    f.won(3, 900)
+    term = {"period_start": "2026-03-01", "period_end": "2026-03-31"}
+    f.learn("budget_set", on(1), team="Marketing", amount=600, currency="EUR", **term)
+    f.learn("target_set", on(1), team="Marketing", figure="spend", value=600, **term)
+    f.until(on(5))
+    assert (f.one("cost_per_lead"), f.one("cac"), f.one("spend")) == (300, 370, 381)
+    assert (
+        set(f.figure("budget_use").values())
+        == set(f.figure("target_attainment").values())
+        == {Fraction(1, 2)}
+    )
+    assert f.figure("budget_share")["marketing",] == Fraction(300, 900)
+    assert f.inputs("cac") == {"marketing": 300, "sales": 70, "new_customers": 1, "spend of other teams": 11}
+
+
 def test_case_46_and_by_campaign_too() -> None:
     f = shop()
     url = "https://example.org/?utm_medium=social&utm_campaign="

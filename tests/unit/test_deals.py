@@ -33,7 +33,7 @@ def linked(f: Shop, *weights: float | None, amount: int = 1000) -> None:
     leads = [
         {"lead_id": f"lead-{n}"} | ({} if w is None else {"weight": w}) for n, w in enumerate(weights, 1)
     ]
-    money = {"amount": amount, "pipeline": "p", "stage": "s"} | EUR
+    money = {"amount": amount, "pipeline": "p", "stage": "s", "account_id": "acc-1"} | EUR
     f.say("opened", on(2), {"leads": leads} | money, deal="deal-1")
 
 
@@ -50,13 +50,18 @@ def status_of(f: Shop, lead: str = "lead-1") -> str:
         ((0.25, 0.25), (500, 500)),
         ((0.2, 0.6), (250, 750)),
         ((0.5, None), (500, 500)),
+        ((1 / 3, 2 / 3), (333, 667)),
+        ((1e-20, 0.5), (0, 1000)),  # once a defect of the fold: the deal went to the dead letters
+        ((5e-324, None), (0, 1000)),
     ],
 )
 def test_weights_are_shares_and_who_is_given_none_has_none(weights: Any, parts: tuple[int, ...]) -> None:
     f = shop()
     linked(f, *weights)
     f.won(3, 1000)
+    f.account("invoice_refunded", 4, amount=0, currency="EUR")
     assert f.balanced() == 1000
+    assert not f.dead()
     credit = f.figure("attributed_revenue", "channel")
     assert tuple(credit.get(("last", channel), 0) for channel in ("social", "email")) == parts
 

@@ -90,6 +90,23 @@ def test_renewals_due_renewed_and_lost() -> None:
     assert a.figure("customers_churned") == {("price",): 1}
 
 
+def test_who_leaves_or_renews_early_counts_once_the_renewal_would_have_been_due() -> None:
+    """A customer who left in February once made the renewal rate of a year 0 %, ten months before any was due."""
+    a = Accounts()
+    for n in (1, 2, 3):
+        a.sign(f"acc-{n}", 0, 100, 0)  # due on day 60
+    a.say("acc-1", "churned", 40)
+    a.say("acc-2", "renewed", 41, contract_id="c-acc-2", amount=120)
+    for period in ("", "2026"):
+        assert a.figure("renewal_rate", period=period) == {(): None}
+        assert set(a.figure("renewals", period=period).values()) == {0}
+    a.f.until(JANUARY + 61 * DAY)
+    for period in ("", "2026", "2026-03"):
+        assert a.figure("renewal_rate", period=period) == {(): Fraction(1, 3)}
+        assert a.figure("renewal_rate_by_value", period=period) == {("EUR",): Fraction(1, 3)}
+    assert a.figure("renewals") == {("open",): 1, ("renewed",): 1, ("churned",): 1}
+
+
 def test_retention_of_what_the_contracts_were_worth() -> None:
     a = Accounts()
     for n, amount in enumerate((1000, 500, 400, 100), 1):

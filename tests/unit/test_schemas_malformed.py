@@ -77,6 +77,7 @@ from tests.unit.schemas_wires import (
         (event("won", {"amount": -5, "currency": "EUR"}), "bad_field", ["payload.amount", "-5", "positive"]),
         (event("won", {"amount": 10.5, "currency": "EUR"}), "bad_field", ["payload.amount", "10.5", "minor"]),
         (event("won", {"amount": 2**63, "currency": "EUR"}), "bad_field", ["payload.amount"]),
+        (event("won", {"amount": 2**63 - 1, "currency": "EUR"}), "bad_field", ["payload.amount", "at most 1000000000000000"]),
         (event("won", {"amount": 5, "currency": "EUR", "closed_at": 1_772_000_000}), "bad_field", ["payload.closed_at", "not seconds"]),
         (event("won", {"amount": 5, "currency": "eur"}), "bad_field", ["payload.currency", "eur", "EUR"]),
         (event("close_date_changed", {"date": "22.11.2026"}), "bad_field", ["payload.date", "22.11.2026"]),
@@ -184,6 +185,7 @@ def _known(record: dict[str, Any]) -> dict[str, Any]:
     [
         ("won", {"amount": -1, "currency": "EUR"}, "bad_field"),
         ("won", {"amount": 1, "currency": "euro"}, "bad_field"),
+        ("won", {"amount": 2**63 - 1, "currency": "EUR"}, "bad_field"),
         ("won", {"amount": 1, "currency": "EUR", "closed_at": 1_772_000_000}, "bad_field"),
         ("rejected", {"reason_code": "other"}, "missing_field"),
         ("touched", {"channel": "phone", "kind": "shout"}, "bad_field"),
