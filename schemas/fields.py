@@ -171,6 +171,7 @@ def _decimal(value: Any, where: str) -> str:
     return value
 
 
+_LONGEST_DAYS = 3660
 _FORMATS: dict[str, Check] = {"id": subject_id, "date": _day, "currency": _currency, "decimal": _decimal}
 
 
@@ -341,7 +342,15 @@ def _target_set(payload: dict[str, Any]) -> None:
 
 
 def _period(payload: dict[str, Any]) -> None:
+    """Amounts are spread over the days of a period: one of two thousand years is a year mistyped."""
     _in_order(payload, "period_start", "period_end")
+    first, last = (date.fromisoformat(payload[name]) for name in ("period_start", "period_end"))
+    if first.year < 2000:
+        raise bad("payload.period_start", payload["period_start"], "nothing before the year 2000 is taken")
+    if (last - first).days > _LONGEST_DAYS:
+        raise bad(
+            "payload.period_end", payload["period_end"], "a period has at most ten years; check the year"
+        )
 
 
 def _won(payload: dict[str, Any]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import string
+from datetime import date, timedelta
 from typing import Any
 
 from hypothesis import strategies as st
@@ -67,7 +68,7 @@ def payloads(schema: Schema) -> st.SearchStrategy[dict[str, Any]]:
             (optional if "default" in field else required)[field["name"]] = _value(field)
     drawn = st.fixed_dictionaries(required, optional=optional)
     if "period_start" in required:
-        drawn = drawn.map(lambda p: p | dict(zip(_PERIOD, sorted(p[f] for f in _PERIOD), strict=True)))
+        drawn = st.builds(lambda p, period: p | period, drawn, _periods)
     if schema.name == "contract_signed":
         drawn = drawn.map(lambda p: p | dict(zip(_TERM, sorted(p[f] for f in _TERM), strict=True)))
     if schema.name == "target_set":
@@ -77,7 +78,11 @@ def payloads(schema: Schema) -> st.SearchStrategy[dict[str, Any]]:
     return drawn
 
 
-_PERIOD = ("period_start", "period_end")
+_periods = st.builds(
+    lambda first, days: {"period_start": str(first), "period_end": str(first + timedelta(days))},
+    st.dates(date(2000, 1, 1), date(2500, 1, 1)),
+    st.integers(0, 3660),
+)
 _TERM = ("starts", "ends")
 
 

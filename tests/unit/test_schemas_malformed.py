@@ -22,6 +22,14 @@ from tests.unit.schemas_wires import (
 )
 
 
+def spend(first: str, last: str) -> dict[str, Any]:
+    payload = {
+        "channel": "social", "period_start": first, "period_end": last, "amount": 1000, "currency": "EUR",
+        "kind": "media", "team": "marketing",
+    }  # fmt: skip
+    return event("spend_recorded", payload)
+
+
 @pytest.mark.parametrize(
     ("wire", "code", "words"),
     [
@@ -81,6 +89,8 @@ from tests.unit.schemas_wires import (
         (event("won", {"amount": 5, "currency": "EUR", "closed_at": 1_772_000_000}), "bad_field", ["payload.closed_at", "not seconds"]),
         (event("won", {"amount": 5, "currency": "eur"}), "bad_field", ["payload.currency", "eur", "EUR"]),
         (event("close_date_changed", {"date": "22.11.2026"}), "bad_field", ["payload.date", "22.11.2026"]),
+        (spend("0026-03-01", "2026-03-31"), "bad_field", ["payload.period_start", "0026-03-01", "2000"]),
+        (spend("2026-03-01", "2206-03-31"), "bad_field", ["payload.period_end", "2206-03-31", "ten years"]),
         (event("lead_linked", {"lead_id": "a@b.example"}), "bad_subject", ["payload.lead_id"]),
         (event("lead_linked", {"lead_id": "lead-1", "weight": 1.5}), "bad_field", ["payload.weight", "1.5"]),
         (event("rejected", {}), "missing_field", ["payload.reason_code"]),
