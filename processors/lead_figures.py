@@ -233,7 +233,7 @@ def _handoff(h: Handoff, unheard: bool, lead: tuple[str, str], scope: Scope, fin
     if unheard:
         return
     for clock, due, met, late in (
-        ("first_touch", h.due_touch, h.touched, h.late_touch),
+        ("first_touch", h.due_touch, h.touched, h.late_touch or bool(h.missed)),
         ("decision", h.due_decide, h.ended if answered else 0, h.late_decide),
         ("meeting", h.due_meet, h.met, h.late_meet),
     ):

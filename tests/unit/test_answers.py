@@ -250,3 +250,54 @@ def test_a_deal_that_is_won_after_its_lead_was_sent_back_is_won(back: str) -> No
     assert f.stages()[-1] == "won"
     assert f.total("balance", stage="won") == 1
     assert figure(f, "leads_won")[("ever",)] == 1
+
+
+# Who misses it -----------------------------------------------------------------------------------------------------
+
+QUICK = '[[sla]]\nname = "s"\nfirst_touch = "2h"\ndecision = "16h"\nexpire_after = "32h"\nescalate = "{}"\n'
+
+
+def human_clock(f: Funnel) -> list[tuple[str, int, str]]:
+    """What is told of the first touch, in its last revision: (kind, when, whose)."""
+    last = {x["output_id"]: x for x in f.out("sla", clock="first_touch")}
+    return [(x["kind"], x["occurred_at"], x["owner"]) for x in last.values() if x["op"] != "withdrawn"]
+
+
+def test_who_takes_over_from_somebody_late_has_a_clock_that_can_be_missed_too() -> None:
+    f, _ = handed_over(variant(QUICK.format("reassign")), owners=PEOPLE)
+    first = f.handoffs()[0].owner
+    f.until(at(4))
+    (h,) = f.handoffs()
+    owners = [first, *(owner for owner, _, _ in h.formers[1:]), h.owner]
+    assert sorted(owners) == ["owner-0", "owner-1", "owner-2"]  # nobody gets it twice
+    dues = [at(1, 12, 2 * MINUTE), at(1, 14, 4 * MINUTE), at(1, 16, 6 * MINUTE)]
+    told = human_clock(f)
+    assert [x for x in told if x[0] == "breached"] == [
+        ("breached", due, owner) for due, owner in zip(dues, owners, strict=True)
+    ]
+    assert [x for x in told if x[0] == "escalated"] == [
+        ("escalated", due, owner) for due, owner in zip(dues, [*owners[1:], owners[2]], strict=True)
+    ]
+    assert "escalated" in flags(h)
+    assert f.total("sla", clock="first_touch") == f.total("sla", clock="first_touch", state="breached") == 1
+    before = f.handoffs(), told
+    f.say("page_viewed", at(1, 9, 1), {"url": "/"})  # a late fact: folded again, it is the same
+    assert (f.handoffs(), human_clock(f)) == before
+
+
+@pytest.mark.parametrize("in_time", [True, False])
+def test_who_takes_over_in_time_has_met_it_and_the_other_has_missed_it(in_time: bool) -> None:
+    f, _ = handed_over(variant(QUICK.format("notify")), owners=PEOPLE)
+    first = f.handoffs()[0].owner
+    second = next(o["owner"] for o in PEOPLE if o["owner"] != first)
+    f.say("assigned", at(1, 14), {"owner": second})
+    touch = at(1, 15) if in_time else at(1, 16, MINUTE)
+    f.say("touched", touch, {"channel": "phone", "kind": "call"})
+    told = human_clock(f)
+    assert ("breached", at(1, 12, 2 * MINUTE), first) in told
+    assert ("escalated", at(1, 12, 2 * MINUTE), second) in told
+    assert told[-1] == (("met", touch, second) if in_time else ("breached", at(1, 16), second))
+    assert len(told) == 4
+    f.say("accepted", at(1, 17))
+    assert f.out("handoffs", kind="answered")[0]["breached"]
+    assert f.total("sla", clock="first_touch", state="breached") == 1
