@@ -91,6 +91,8 @@ def _foreign(h: Handoff, f: Fact, actor: str | None) -> bool:
 def _assigned(s: State, f: Fact) -> None:
     owner, team = str(f.at(0) or ""), str(f.at(1) or "")
     h = _named(s, f.at(2))
+    if h is False:
+        return lifecycle.mark(s, f.t, UNKNOWN_HANDOFF)
     known = f.scope.reference.owner(owner, f.t)
     if known is not None and not known.present(f.t):
         lifecycle.mark(s, f.t, INACTIVE_OWNER)
@@ -99,12 +101,11 @@ def _assigned(s: State, f: Fact) -> None:
             if chosen.owner:
                 why = f"asked for an inactive owner; {chosen.why}"
                 handoff.reassign(s, h, f.t, chosen.owner, chosen.team, why, f.scope, chosen)
-        return
+        return None
     s.owner = owner
-    if h is False:
-        lifecycle.mark(s, f.t, UNKNOWN_HANDOFF)
-    elif isinstance(h, Handoff) and h.outcome == OPEN and owner != h.owner:
+    if isinstance(h, Handoff) and h.outcome == OPEN and owner != h.owner:
         handoff.reassign(s, h, f.t, owner, team, "assigned", f.scope)
+    return None
 
 
 def _touched(s: State, f: Fact) -> None:

@@ -301,3 +301,12 @@ def test_who_takes_over_in_time_has_met_it_and_the_other_has_missed_it(in_time: 
     f.say("accepted", at(1, 17))
     assert f.out("handoffs", kind="answered")[0]["breached"]
     assert f.total("sla", clock="first_touch", state="breached") == 1
+
+
+def test_an_assignment_that_is_refused_gives_the_lead_to_nobody() -> None:
+    f, _ = handed_over(owners=PEOPLE)
+    had = f.handoffs()[0].owner
+    other = next(o["owner"] for o in PEOPLE if o["owner"] != had)
+    f.say("assigned", at(1, 12), {"owner": other, "handoff_id": "no-such-handoff"})
+    assert refused(f) == ["no such handoff"]
+    assert (f.head().owner, f.handoffs()[0].owner) == ("", had)

@@ -184,3 +184,19 @@ def test_a_call_is_flagged_where_its_points_are_gone_and_only_there(
     assert bool(h.flags & RECLASSIFIED) == flagged
     assert h.outcome == (ACCEPTED if accepted else OPEN)
     assert ("ground re-classified" in f.out("handoffs", kind="made")[-1]["flags"]) == flagged
+
+
+def test_a_score_that_a_better_definition_brings_back_is_no_longer_flagged() -> None:
+    """Case 43: a mistaken rule saturates the score, and is mended."""
+    rule = '[[engagement]]\nname = "x"\non = "product_used"\npoints = {}\n'
+    f = Funnel(variant("engagement_cap = 0\n" + rule.format(999_999)))
+    f.fit(at(1, 9), role="intern", company_size=1, country=None)
+    for n in range(2):
+        f.say("product_used", at(1, 10, n), {"feature": "x"})
+    assert f.head().saturated
+    text = 'name = "variant"\nversion = 2\n' + rule.format(1)
+    f.learn("definition_published", at(2), name="variant", version=2, toml=text, effective_at=at(2))
+    f.say("attributes_changed", at(2, 9), {"fields": {"role": "CTO", "company_size": 60, "country": "DE"}})
+    f.raise_hand(at(2, 10))
+    assert not f.head().saturated
+    assert "score saturated" not in f.out("handoffs", kind="made")[0]["flags"]
