@@ -3,7 +3,8 @@
 A row names a definition by its place in the timeline. What holds at an instant is settled once everybody has read what was
 recorded by then; a worker that read it late has folded some events under the one before, and the places may have moved.
 So a row remembers which definitions its places meant. `catch_up` finds out whether they still do; if not, the places
-are mapped, and the row has to be folded again. It also sets the timer of a sweep that the row has not heard of.
+are mapped, and the row has to be folded again. It also sets the timer of a sweep, or of holidays that move running clocks,
+which the row has not heard of.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from collections.abc import Sequence
 
 from msgspec.structs import replace
 
-from processors import qualify
+from processors import handoff, qualify
 from processors.compiled import Compiled
 from processors.model import NEVER, Journey, Row, State, decode_spoken, decode_state, encode
 from processors.scope import Scope
@@ -26,7 +27,8 @@ def catch_up(row: Row, scope: Scope) -> bool:
     again = not _agrees(row, definitions)
     if again:
         _map(row, definitions)
-    if s.definition + 1 < len(definitions) and qualify.swept_at(s, scope) < NEVER:
+    sweeps = s.definition + 1 < len(definitions) and qualify.swept_at(s, scope) < NEVER
+    if sweeps or (s.hours + 1 < len(definitions) and handoff.ticking(s) is not None):
         qualify.arm(s, definitions[s.definition], scope)
     return again
 

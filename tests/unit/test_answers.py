@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from processors.definition.model import MINUTE
+from processors.definition.model import HOUR, MINUTE
 from processors.definition.plain import plain
 from processors.model import ACCEPTED, FLAGS, LAPSED, OPEN, Handoff
 from streams.definitions import default_text
@@ -310,3 +310,27 @@ def test_an_assignment_that_is_refused_gives_the_lead_to_nobody() -> None:
     f.say("assigned", at(1, 12), {"owner": other, "handoff_id": "no-such-handoff"})
     assert refused(f) == ["no such handoff"]
     assert (f.head().owner, f.handoffs()[0].owner) == ("", had)
+
+
+# Holidays ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("ahead", [0, 2 * HOUR])
+def test_a_holiday_that_is_added_shows_at_once_although_nothing_happens_to_the_lead(ahead: int) -> None:
+    """Case 44: the clocks that everybody sees are those that count."""
+    f, _ = handed_over()
+    (h,) = f.handoffs()
+    f.until(at(1, 11))
+    text = (
+        default_text()
+        .replace("version = 1", "version = 2", 1)
+        .replace("holidays = []", "holidays = [2026-03-03]", 1)
+    )
+    since = at(1, 11) + ahead
+    f.learn("definition_published", since, name="default", version=2, toml=text, effective_at=since)
+    f.until(since)
+    (now,) = f.handoffs()
+    assert now.due_decide == h.due_decide + 24 * HOUR
+    assert f.out("handoffs", kind="made")[-1]["decision_due_at"] == now.due_decide
+    f.until(h.due_decide + HOUR)
+    assert f.out("sla", clock="decision", kind="breached") == []
