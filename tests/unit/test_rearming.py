@@ -142,6 +142,16 @@ def test_a_hand_raised_live_calls_although_an_imported_call_lies_open(later: boo
     assert [h.outcome for h in f.handoffs()] == [WITHDRAWN, ACCEPTED]
 
 
+def test_an_imported_call_that_sales_works_on_stays() -> None:
+    """A touch pins a handoff (DOMAIN 5)."""
+    f = Funnel(now=at(1, 12))
+    f.fit(at(1, 9))
+    f.raise_hand(at(1, 10), backfill=True)
+    f.say("touched", at(1, 12), {"channel": "phone", "kind": "call"})
+    f.raise_hand(at(1, 13))
+    assert outcomes(f) == [(1, OPEN)]
+
+
 def test_a_hand_of_who_does_not_qualify_leaves_the_imported_call_as_it_is() -> None:
     f = Funnel(now=at(1, 12))
     f.fit(at(1, 9))
