@@ -114,7 +114,7 @@ def _touched(s: State, f: Fact) -> None:
         return
     h = _asked(s, f, f.at(2), final=False)
     if h is None:
-        h = handoff.ticking(s)  # taken, and waiting for its meeting
+        h = handoff.ticking(s) or _taken_unseen(s)  # taken, and waiting for its meeting or for a human
     if not h:
         if h is False:
             lifecycle.mark(s, f.t, UNKNOWN_HANDOFF)
@@ -158,13 +158,20 @@ def _accept_late(s: State, f: Fact, last: Handoff, who: str | None, flags: int =
     handoff.answered(s, f.t, 0)
 
 
+def _taken_unseen(s: State) -> Handoff | None:
+    """The call that a system accepted, and nobody has touched."""
+    j = s.journeys[-1]
+    last = j.handoffs[-1] if j.handoffs and not j.exited else None
+    return last if last is not None and last.outcome == ACCEPTED and not last.touched else None
+
+
 def _accepted(s: State, f: Fact) -> None:
     h = _asked(s, f, f.at(0), final=True)
     j = s.journeys[-1]
     if isinstance(h, Handoff) and h.outcome == OPEN:
         if _foreign(h, f, f.actor(1)[1]):
             return lifecycle.mark(s, f.t, FORMER_OWNER, f.d.sal)
-        handoff.accept(s, h, f.t, f.scope)
+        handoff.accept(s, h, f.t, f.scope, human=f.actor(1)[0] != "system")
         if s.journeys[-1].at < f.d.sal:
             lifecycle.enter(s, f.t, f.d.sal, f.d, f.backfill)
         return None

@@ -52,14 +52,19 @@ def open_handoff(s: State) -> Handoff | None:
 
 
 def ticking(s: State) -> Handoff | None:
-    """The handoff that has a clock running: the open one, or one that was accepted and waits for its meeting."""
+    """The handoff that has a clock running: the open one, or one that was accepted and waits for its meeting, or, where
+    a system accepted it, for its first touch."""
     if not s.journeys or s.left or not s.journeys[-1].handoffs:
         return None
     h = s.journeys[-1].handoffs[-1]
     if h.outcome == OPEN:
         return h
-    waits = h.outcome == ACCEPTED and h.due_meet and not h.met and not h.late_meet
-    return h if waits and not s.journeys[-1].exited else None
+    waits = (h.due_meet and not h.met and not h.late_meet) or _untouched(h)
+    return h if h.outcome == ACCEPTED and waits and not s.journeys[-1].exited else None
+
+
+def _untouched(h: Handoff) -> bool:
+    return bool(h.due_touch and not h.touched and not h.late_touch)
 
 
 def change(s: State, h: Handoff, **to: object) -> Handoff:
@@ -306,13 +311,13 @@ def touch(s: State, h: Handoff, t: int, meeting: bool) -> None:
         change(s, h, **to)
 
 
-def accept(s: State, h: Handoff, t: int, scope: Scope, flags: int = 0) -> None:
-    """Sales takes the lead. Accepted after a breach: both are true."""
+def accept(s: State, h: Handoff, t: int, scope: Scope, flags: int = 0, human: bool = True) -> None:
+    """Sales takes the lead. Accepted after a breach: both are true. A system that accepts touches nobody."""
     if h.paused:
         resume(s, h, t, scope)
         h = s.journeys[-1].handoffs[-1]
-    to: dict[str, object] = {} if h.touched else {"touched": t}
-    if not h.touched and not h.late_touch and late(h, h.due_touch, t):
+    to: dict[str, object] = {} if h.touched or not human else {"touched": t}
+    if human and _untouched(h) and late(h, h.due_touch, t):
         to["late_touch"] = h.due_touch
     if late(h, h.due_decide, t):
         to["late_decide"] = h.due_decide
@@ -452,10 +457,8 @@ def next_due(h: Handoff, scope: Scope) -> int:
     if h.paused:
         return NEVER
     grace = policy_of(h, scope).grace
-    due = h.expires or NEVER
-    if h.outcome != OPEN:
-        due = NEVER  # taken: only the meeting is still to come
-    elif h.due_touch and not h.touched and not h.late_touch:
+    due = (h.expires or NEVER) if h.outcome == OPEN else NEVER
+    if _untouched(h):
         due = min(due, h.due_touch + grace)
     if h.outcome == OPEN and h.due_decide and not h.late_decide:
         due = min(due, h.due_decide + grace)
@@ -469,7 +472,7 @@ def fire(s: State, h: Handoff, t: int, scope: Scope) -> Handoff:
     policy = policy_of(h, scope)
     to: dict[str, object] = {}
     open_ = h.outcome == OPEN
-    if open_ and h.due_touch and not h.touched and not h.late_touch and h.due_touch + policy.grace <= t:
+    if _untouched(h) and h.due_touch + policy.grace <= t:
         to["late_touch"] = h.due_touch
         if policy.escalate != "none":
             to["flags"] = h.flags | ESCALATED

@@ -334,3 +334,45 @@ def test_a_holiday_that_is_added_shows_at_once_although_nothing_happens_to_the_l
     assert f.out("handoffs", kind="made")[-1]["decision_due_at"] == now.due_decide
     f.until(h.due_decide + HOUR)
     assert f.out("sla", clock="decision", kind="breached") == []
+
+
+# Accepted by a system ----------------------------------------------------------------------------------------------
+
+SYSTEM = {"type": "system", "id": "crm"}
+CALL = {"channel": "phone", "kind": "call"}
+
+
+@pytest.mark.parametrize(
+    ("touched", "kind"), [(at(1, 13), "met"), (at(1, 15), "breached"), (None, "breached")]
+)
+def test_a_system_that_accepts_has_touched_nobody(touched: int | None, kind: str) -> None:
+    """The first touch is a human's (DOMAIN 5): its clock runs on."""
+    f, _ = handed_over()
+    (h,) = f.handoffs()
+    f.say("accepted", at(1, 11), actor=SYSTEM)
+    assert f.stages()[-1] == "sal"
+    assert [x["clock"] for x in f.out("sla", kind="met")] == ["decision"]
+    assert f.total("sla", clock="first_touch", state="open") == 1
+    if touched:
+        f.say("touched", touched, CALL)
+    f.until(at(2))
+    assert human_clock(f)[1][:2] == (kind, touched if kind == "met" else h.due_touch)
+    assert f.total("sla", clock="first_touch", state=kind) == 1
+    (after,) = f.handoffs()
+    assert (after.outcome, after.ended, after.touched) == (ACCEPTED, at(1, 11), touched or 0)
+    p50 = figure(f, "speed_to_lead")["wall", "p50"]
+    assert p50 is None if touched is None else abs(p50 * 1000 - (touched - h.start)) < HOUR // 60
+    f.say("rejected", at(2, 9), {"reason_code": "timing"})
+    f.until(at(9))
+    assert len(f.out("sla", clock="first_touch", kind="breached", op="new")) == (kind == "breached")
+
+
+def test_a_meeting_that_is_still_to_come_is_open_and_not_dropped() -> None:
+    meeting = (
+        '[[sla]]\nname = "m"\nfirst_touch = "4h"\ndecision = "8h"\nmeeting = "16h"\nexpire_after = "16h"'
+    )
+    f, _ = handed_over(variant(meeting))
+    f.say("accepted", at(1, 12))
+    assert f.total("sla", clock="meeting", state="open") == 1
+    f.say("recycled", at(1, 13))
+    assert f.total("sla", clock="meeting", state="dropped") == 1
