@@ -376,3 +376,16 @@ def test_a_meeting_that_is_still_to_come_is_open_and_not_dropped() -> None:
     assert f.total("sla", clock="meeting", state="open") == 1
     f.say("recycled", at(1, 13))
     assert f.total("sla", clock="meeting", state="dropped") == 1
+
+
+def test_a_win_of_a_pass_that_has_given_way_to_another_is_told_and_not_swallowed() -> None:
+    f, _ = handed_over()
+    f.say("opened", at(1, 12), DEAL, deal="deal-1")
+    f.say("rejected", at(2, 12), {"reason_code": "no_budget"})
+    f.raise_hand(at(3, 12))
+    assert len(f.head().journeys) == 2
+    for n, source in enumerate(("crm", "erp")):
+        f.say("won", at(4, 12, n), {"amount": 100, "currency": "EUR"}, deal="deal-1", source_system=source)
+    (told,) = f.out("stage_changes", kind="refused")
+    assert (told["journey"], told["stage"], told["rule"]) == (2, "won", "the journey has ended")
+    assert f.total("deal_amount", status="won") == 100
