@@ -91,6 +91,8 @@ def _foreign(h: Handoff, f: Fact, actor: str | None) -> bool:
 def _assigned(s: State, f: Fact) -> None:
     owner, team = str(f.at(0) or ""), str(f.at(1) or "")
     h = _named(s, f.at(2))
+    if h is False:
+        return lifecycle.mark(s, f.t, UNKNOWN_HANDOFF)
     known = f.scope.reference.owner(owner, f.t)
     if known is not None and not known.present(f.t):
         lifecycle.mark(s, f.t, INACTIVE_OWNER)
@@ -99,12 +101,11 @@ def _assigned(s: State, f: Fact) -> None:
             if chosen.owner:
                 why = f"asked for an inactive owner; {chosen.why}"
                 handoff.reassign(s, h, f.t, chosen.owner, chosen.team, why, f.scope, chosen)
-        return
+        return None
     s.owner = owner
-    if h is False:
-        lifecycle.mark(s, f.t, UNKNOWN_HANDOFF)
-    elif isinstance(h, Handoff) and h.outcome == OPEN and owner != h.owner:
+    if isinstance(h, Handoff) and h.outcome == OPEN and owner != h.owner:
         handoff.reassign(s, h, f.t, owner, team, "assigned", f.scope)
+    return None
 
 
 def _touched(s: State, f: Fact) -> None:
@@ -113,7 +114,7 @@ def _touched(s: State, f: Fact) -> None:
         return
     h = _asked(s, f, f.at(2), final=False)
     if h is None:
-        h = handoff.ticking(s)  # taken, and waiting for its meeting
+        h = handoff.ticking(s) or _taken_unseen(s)  # taken, and waiting for its meeting or for a human
     if not h:
         if h is False:
             lifecycle.mark(s, f.t, UNKNOWN_HANDOFF)
@@ -157,13 +158,20 @@ def _accept_late(s: State, f: Fact, last: Handoff, who: str | None, flags: int =
     handoff.answered(s, f.t, 0)
 
 
+def _taken_unseen(s: State) -> Handoff | None:
+    """The call that a system accepted, and nobody has touched."""
+    j = s.journeys[-1]
+    last = j.handoffs[-1] if j.handoffs and not j.exited else None
+    return last if last is not None and last.outcome == ACCEPTED and not last.touched else None
+
+
 def _accepted(s: State, f: Fact) -> None:
     h = _asked(s, f, f.at(0), final=True)
     j = s.journeys[-1]
     if isinstance(h, Handoff) and h.outcome == OPEN:
         if _foreign(h, f, f.actor(1)[1]):
             return lifecycle.mark(s, f.t, FORMER_OWNER, f.d.sal)
-        handoff.accept(s, h, f.t, f.scope)
+        handoff.accept(s, h, f.t, f.scope, human=f.actor(1)[0] != "system")
         if s.journeys[-1].at < f.d.sal:
             lifecycle.enter(s, f.t, f.d.sal, f.d, f.backfill)
         return None

@@ -6,7 +6,7 @@ from processors import handoff, lifecycle, priority, shares
 from processors.answers import reach
 from processors.events import KIND
 from processors.fact import Fact, Handler
-from processors.model import DELETED, LOST, LOST_DEAL, RUNNING, WON, Call, Journey, Share, State
+from processors.model import DELETED, ENDED, LOST, LOST_DEAL, RUNNING, WON, Call, Journey, Share, State
 
 
 def _deal_opened(s: State, f: Fact) -> None:
@@ -37,14 +37,16 @@ def _of_deal(s: State, f: Fact) -> Share:
 
 
 def _deal_won(s: State, f: Fact) -> None:
-    call = None
-    if str(f.at(0)) not in s.shares:  # nobody told of its opening: that stage is implied too (case 25)
+    call, known = None, s.shares.get(str(f.at(0)))
+    if known is None:  # nobody told of its opening: that stage is implied too (case 25)
         call = _judged(s, f)
         if s.journeys[-1].exited or s.journeys[-1].at < f.d.won:
             reach(s, f, f.d.won)
     _share(s, f, "share_won", call)
     j = s.journeys[s.shares[str(f.at(0))].journey - 1]
-    if j is not s.journeys[-1]:
+    if j is not s.journeys[-1]:  # the lead is on another pass: that one did not win
+        if known is not None and known.outcome != WON:
+            lifecycle.mark(s, f.t, ENDED, f.d.won)
         return
     if j.exited:  # lost, or sent back, and won in the end
         lifecycle.re_enter(s, f.t, f.d.won, f.backfill)

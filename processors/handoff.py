@@ -6,6 +6,7 @@ its owner) comes in through the scope and is kept.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from functools import lru_cache
 from hashlib import blake2b
 from math import log
@@ -51,14 +52,19 @@ def open_handoff(s: State) -> Handoff | None:
 
 
 def ticking(s: State) -> Handoff | None:
-    """The handoff that has a clock running: the open one, or one that was accepted and waits for its meeting."""
+    """The handoff that has a clock running: the open one, or one that was accepted and waits for its meeting, or, where
+    a system accepted it, for its first touch."""
     if not s.journeys or s.left or not s.journeys[-1].handoffs:
         return None
     h = s.journeys[-1].handoffs[-1]
     if h.outcome == OPEN:
         return h
-    waits = h.outcome == ACCEPTED and h.due_meet and not h.met and not h.late_meet
-    return h if waits and not s.journeys[-1].exited else None
+    waits = (h.due_meet and not h.met and not h.late_meet) or _untouched(h)
+    return h if h.outcome == ACCEPTED and waits and not s.journeys[-1].exited else None
+
+
+def _untouched(h: Handoff) -> bool:
+    return bool(h.due_touch and not h.touched and not h.late_touch)
 
 
 def change(s: State, h: Handoff, **to: object) -> Handoff:
@@ -180,7 +186,13 @@ def taken(s: State) -> set[tuple[str, int]]:
 
 
 def route(
-    s: State, values: dict[str, object], named: str, at: int, d: Compiled, scope: Scope, but: str = ""
+    s: State,
+    values: dict[str, object],
+    named: str,
+    at: int,
+    d: Compiled,
+    scope: Scope,
+    but: Collection[str] = (),
 ) -> Route:
     """The owner of the matched account, else by rules a team, and in it the lead's owner or a weighted rendezvous hash.
 
@@ -188,7 +200,7 @@ def route(
     data.
     """
     keeper = s.attributes.get("account_owner") if s.account else None
-    if type(keeper) is str and keeper != but:
+    if type(keeper) is str and keeper not in but:
         found = scope.reference.owner(keeper, at)
         if found is not None and found.present(at):
             return Route(at, found.team, keeper, "owner of the account")
@@ -198,9 +210,9 @@ def route(
             team, why = rule.team, f"rule {rule.name}"
             break
     owners = {o.owner: o for o in scope.reference.owners_of(team, at)}
-    if s.owner and s.owner != but and s.owner in owners:
+    owners = {name: o for name, o in owners.items() if name not in but}
+    if s.owner in owners:
         return Route(at, team, s.owner, f"{why}; owner of the lead")
-    owners.pop(but, None)
     if not owners:
         return Route(at, team, "", f"{why}; nobody present")
     chosen = max(sorted(owners), key=lambda name: _rendezvous(named, owners[name]))
@@ -208,13 +220,13 @@ def route(
 
 
 def another(s: State, h: Handoff, t: int, d: Compiled, scope: Scope) -> Route:
-    """Who takes over from the owner at ``t``: as it was said, or a new choice."""
+    """Who takes over at ``t`` from the owner, and from all who have missed it: as it was said, or a new choice."""
     for m in scope.minted:
         if (m.of, m.ordinal) == (h.of, h.ordinal):
             for chosen in m.routes[max(1, len(h.routes)) :]:
                 if chosen.at == t:
                     return chosen
-    return route(s, _values(s), h.id, t, d, scope, but=h.owner)
+    return route(s, _values(s), h.id, t, d, scope, but={h.owner, *(owner for _, owner, _ in h.missed)})
 
 
 def _rendezvous(named: str, owner: Owner) -> float:
@@ -248,6 +260,9 @@ def reassign(
     if policy.first_touch and not h.touched:
         # while it is paused nothing of the new time is used up: `resume` counts from the pause
         to["due_touch"] = calendar.add(h.paused or t, policy.first_touch)
+        if h.late_touch:  # that was the former owner's clock
+            miss = (h.late_touch, owner_at(h, h.late_touch), bool(h.flags & ESCALATED))
+            to |= {"missed": (*h.missed, miss), "late_touch": 0, "flags": h.flags & ~ESCALATED}
     if h.owner:
         until = former.add(t, d.source.policy.previous_owner_ms)
         to["formers"] = (*h.formers, (h.owner, t, until))
@@ -296,13 +311,13 @@ def touch(s: State, h: Handoff, t: int, meeting: bool) -> None:
         change(s, h, **to)
 
 
-def accept(s: State, h: Handoff, t: int, scope: Scope, flags: int = 0) -> None:
-    """Sales takes the lead. Accepted after a breach: both are true."""
+def accept(s: State, h: Handoff, t: int, scope: Scope, flags: int = 0, human: bool = True) -> None:
+    """Sales takes the lead. Accepted after a breach: both are true. A system that accepts touches nobody."""
     if h.paused:
         resume(s, h, t, scope)
         h = s.journeys[-1].handoffs[-1]
-    to: dict[str, object] = {} if h.touched else {"touched": t}
-    if not h.touched and not h.late_touch and late(h, h.due_touch, t):
+    to: dict[str, object] = {} if h.touched or not human else {"touched": t}
+    if human and _untouched(h) and late(h, h.due_touch, t):
         to["late_touch"] = h.due_touch
     if late(h, h.due_decide, t):
         to["late_decide"] = h.due_decide
@@ -382,7 +397,7 @@ def release(s: State, h: Handoff, t: int, scope: Scope) -> None:
     had = t if h.owner else 0
     change(
         s, s.journeys[-1].handoffs[-1], released=t, assigned=had, owned=had, flags=h.flags & ~ESCALATED,
-        late_touch=0, late_decide=0, late_meet=0, **due,
+        late_touch=0, late_decide=0, late_meet=0, missed=(), **due,
     )  # fmt: skip
 
 
@@ -442,10 +457,8 @@ def next_due(h: Handoff, scope: Scope) -> int:
     if h.paused:
         return NEVER
     grace = policy_of(h, scope).grace
-    due = h.expires or NEVER
-    if h.outcome != OPEN:
-        due = NEVER  # taken: only the meeting is still to come
-    elif h.due_touch and not h.touched and not h.late_touch:
+    due = (h.expires or NEVER) if h.outcome == OPEN else NEVER
+    if _untouched(h):
         due = min(due, h.due_touch + grace)
     if h.outcome == OPEN and h.due_decide and not h.late_decide:
         due = min(due, h.due_decide + grace)
@@ -459,7 +472,7 @@ def fire(s: State, h: Handoff, t: int, scope: Scope) -> Handoff:
     policy = policy_of(h, scope)
     to: dict[str, object] = {}
     open_ = h.outcome == OPEN
-    if open_ and h.due_touch and not h.touched and not h.late_touch and h.due_touch + policy.grace <= t:
+    if _untouched(h) and h.due_touch + policy.grace <= t:
         to["late_touch"] = h.due_touch
         if policy.escalate != "none":
             to["flags"] = h.flags | ESCALATED

@@ -59,7 +59,8 @@ def _handoff(h: Handoff, at: int) -> Handoff:
         came |= {"team": routes[-1].team, "owner": routes[-1].owner}
     if h.ended > at:
         came |= {"outcome": OPEN, "ended": 0, "reason": ""}
-    return replace(h, routes=routes, formers=tuple(x for x in h.formers if x[1] <= at), **came)
+    missed = tuple(x for x in h.missed if x[0] <= at)
+    return replace(h, routes=routes, formers=tuple(x for x in h.formers if x[1] <= at), missed=missed, **came)
 
 
 def _share(x: Share, at: int) -> Share:

@@ -88,7 +88,8 @@ def _of_life(seen: Seen, scope: Scope, fine: bool) -> Contribution:
         _entries(j, d, lead, fine, put)
         for n, h in enumerate(j.handoffs):
             unheard = bool(h.flags & SILENT) and not _heard(h, j.handoffs[n + 1 :])
-            _handoff(h, unheard, lead, scope, fine, put)
+            ticks = h.outcome == OPEN or (h is j.handoffs[-1] and h.outcome == ACCEPTED and not j.exited)
+            _handoff(h, unheard, ticks, lead, scope, fine, put)
             if fine:
                 add(out, _delays(h, unheard, lead, scope))
     known = _known(seen, d, lead, fine, put)
@@ -210,9 +211,12 @@ def _heard(h: Handoff, following: Sequence[Handoff]) -> bool:
     return late or h.outcome in (ACCEPTED, TURNED_DOWN)
 
 
-def _handoff(h: Handoff, unheard: bool, lead: tuple[str, str], scope: Scope, fine: bool, put: _Put) -> None:
+def _handoff(
+    h: Handoff, unheard: bool, ticks: bool, lead: tuple[str, str], scope: Scope, fine: bool, put: _Put
+) -> None:
     """
     :param unheard: a silent one of which history does not hold the answer: it counts in nothing else (DOMAIN 5).
+    :param ticks: its clocks run on: it is open, or sales works on it and its meeting is still to come.
     """
     answered = h.outcome in (ACCEPTED, TURNED_DOWN)
     outcome = "imported_open" if unheard else OUTCOMES[h.outcome] or "open"
@@ -233,12 +237,12 @@ def _handoff(h: Handoff, unheard: bool, lead: tuple[str, str], scope: Scope, fin
     if unheard:
         return
     for clock, due, met, late in (
-        ("first_touch", h.due_touch, h.touched, h.late_touch),
+        ("first_touch", h.due_touch, h.touched, h.late_touch or bool(h.missed)),
         ("decision", h.due_decide, h.ended if answered else 0, h.late_decide),
         ("meeting", h.due_meet, h.met, h.late_meet),
     ):
         if due:
-            state = "breached" if late else "met" if met else "open" if h.outcome == OPEN else "dropped"
+            state = "breached" if late else "met" if met else "open" if ticks else "dropped"
             put(("sla", clock, state, team))
             if fine:
                 put(("sla_on", clock, state, *call, day))

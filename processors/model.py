@@ -145,6 +145,9 @@ class Handoff(Struct, frozen=True, array_like=True, gc=False):
     complete: int = 0  # per mille of what the definition asks a context to tell, at the trigger
     owned: int = 0  # since when somebody has it
     released: int = 0  # the flood guard had held it back until then
+    missed: tuple[
+        tuple[int, str, bool], ...
+    ] = ()  # first touches that those who had it before have missed: (due, owner, escalated)
 
     @property
     def id(self) -> str:

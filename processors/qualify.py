@@ -125,7 +125,7 @@ def hear(s: State, t: int, backfill: int, d: Compiled) -> None:
     """A hand is raised in front of us while a call lies open that history made and nobody heard of: the one after it
     is made, as after an answer. Left open, it would use the hand up when it expires."""
     h = handoff.open_handoff(s)
-    if backfill or h is None or not h.flags & SILENT:
+    if backfill or h is None or not h.flags & SILENT or h.touched:  # sales is at it, be it from its own list
         return
     if scoring.meets(s, t, scoring.level(s, t, d), d):
         handoff.withdraw(s, t, "hand raised anew")

@@ -105,7 +105,13 @@ def decisions(journeys: tuple[Journey, ...]) -> dict[Key, tuple[Any, ...]]:
 
 def breached(h: Handoff) -> bool:
     """Did any of its clocks run out?"""
-    return bool(h.late_touch or h.late_decide or h.late_meet)
+    return bool(h.late_touch or h.late_decide or h.late_meet or h.missed)
+
+
+def flag_names(h: Handoff) -> list[str]:
+    """In words; what was escalated once stays so."""
+    told = h.flags | ESCALATED if any(escalated for _, _, escalated in h.missed) else h.flags
+    return [name for bit, name in FLAGS.items() if told & bit]
 
 
 def _told(j: Journey, h: Handoff, out: dict[Key, tuple[Any, ...]]) -> None:
@@ -138,15 +144,23 @@ def _told(j: Journey, h: Handoff, out: dict[Key, tuple[Any, ...]]) -> None:
             continue
         out[SLA, "started", *name, clock] = (started, due, h.owner)
         if late:
-            out[SLA, "breached", *name, clock] = (late, late, owner_at(h, late))
+            nth = (len(h.missed),) if h.missed and clock == "first_touch" else ()
+            out[SLA, "breached", *name, clock, *nth] = (late, late, owner_at(h, late))
         elif met:
             out[SLA, "met", *name, clock] = (met, due, owner_at(h, met))
     for n, at in enumerate(h.pauses):
         # while it is paused nothing is due; what is due afterwards is the business of the last resumption
         due = h.due_decide if n % 2 and n + 1 == len(h.pauses) else 0
         out[SLA, "resumed" if n % 2 else "paused", *name, "decision", n] = (at, due, owner_at(h, at))
+    after = [*(owner for _, owner, _ in h.missed), h.owner][1:]
+    for n, (due, owner, escalated) in enumerate(h.missed):
+        nth = (n,) if n else ()
+        out[SLA, "breached", *name, "first_touch", *nth] = (due, due, owner)
+        if escalated:
+            out[SLA, "escalated", *name, "first_touch", *nth] = (due, due, after[n])
     if h.flags & ESCALATED:
-        out[SLA, "escalated", *name, "first_touch"] = (h.late_touch, h.late_touch, h.owner)
+        nth = (len(h.missed),) if h.missed else ()
+        out[SLA, "escalated", *name, "first_touch", *nth] = (h.late_touch, h.late_touch, h.owner)
     out[NURTURE, "paused", *name] = (h.trigger, j.n, "handed over")
     resumes, why = _back_to_marketing(j, h)
     if resumes:
@@ -447,8 +461,7 @@ def handoff_record(
         "late": bool(h.flags & LATE),
         "returned": bool(h.returned),
         "silent": bool(h.flags & SILENT),
-        "flags": [name for bit, name in FLAGS.items() if h.flags & bit]
-        + ["unsigned definition"] * scope.definitions[h.definition].source.unsigned,
+        "flags": flag_names(h) + ["unsigned definition"] * scope.definitions[h.definition].source.unsigned,
         "context": context.of(row, j, h, now, scope)
         if kind in ("made", "context_updated", "historical")
         and record["op"] != "withdrawn"

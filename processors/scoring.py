@@ -237,6 +237,7 @@ def rescore(s: State, scope: Scope, d: Compiled, *, including: bool = True) -> N
     definition, or after a re-classification. Below the horizon the old scores stand, by the names of their rules."""
     base, items = scope.history()
     s.acc, s.once, s.raised = inherited(s, base, scope.definitions, d)
+    s.saturated = base is not None and base.saturated
     upto, anew, gone = (s.a, s.b), s.anew, s.gone
     scores = _profiled(s)
     for a, said, _, data in items:

@@ -21,7 +21,6 @@ from processors.model import (
     CODE,
     DEAL_STATUS,
     EXITS,
-    FLAGS,
     GENERATED,
     HAND_RAISED,
     IMPLIED,
@@ -37,6 +36,7 @@ from processors.model import (
     Row,
     State,
 )
+from processors.say import flag_names
 from processors.subject import base_of, effective, process
 from streams.errors import WorkerError
 from streams.topology import LeadTopology
@@ -354,7 +354,7 @@ def handoff_view(lead: str, j: Journey, h: Handoff) -> View:
         "notes": h.notes or None,
         "returned_at": h.returned or None,
         "silent": bool(h.flags & SILENT),
-        "flags": [name for bit, name in FLAGS.items() if h.flags & bit],
+        "flags": flag_names(h),
     }
 
 

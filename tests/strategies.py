@@ -270,11 +270,12 @@ def _answers(draw: st.DrawFn, lead: str) -> tuple[str, dict[str, Any], dict[str,
         names = [handoff_id(f"l:{lead}", 1), handoff_id(f"l:{lead}", 2), "no-such-handoff"]
         payload["handoff_id"] = draw(st.sampled_from(names))
     actor = (
-        draw(st.sampled_from([None, None, *_OWNERS[:3]]))
+        draw(st.sampled_from([None, None, *_OWNERS[:3], "crm"]))
         if type_ in ("accepted", "rejected", "touched")
         else None
     )
-    return type_, payload, {"actor": {"type": "human", "id": actor}} if actor else {}
+    kind = "system" if actor == "crm" else "human"
+    return type_, payload, {"actor": {"type": kind, "id": actor}} if actor else {}
 
 
 @cache

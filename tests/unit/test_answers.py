@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from processors.definition.model import MINUTE
+from processors.definition.model import HOUR, MINUTE
 from processors.definition.plain import plain
 from processors.model import ACCEPTED, FLAGS, LAPSED, OPEN, Handoff
 from streams.definitions import default_text
@@ -250,3 +250,142 @@ def test_a_deal_that_is_won_after_its_lead_was_sent_back_is_won(back: str) -> No
     assert f.stages()[-1] == "won"
     assert f.total("balance", stage="won") == 1
     assert figure(f, "leads_won")[("ever",)] == 1
+
+
+# Who misses it -----------------------------------------------------------------------------------------------------
+
+QUICK = '[[sla]]\nname = "s"\nfirst_touch = "2h"\ndecision = "16h"\nexpire_after = "32h"\nescalate = "{}"\n'
+
+
+def human_clock(f: Funnel) -> list[tuple[str, int, str]]:
+    """What is told of the first touch, in its last revision: (kind, when, whose)."""
+    last = {x["output_id"]: x for x in f.out("sla", clock="first_touch")}
+    return [(x["kind"], x["occurred_at"], x["owner"]) for x in last.values() if x["op"] != "withdrawn"]
+
+
+def test_who_takes_over_from_somebody_late_has_a_clock_that_can_be_missed_too() -> None:
+    f, _ = handed_over(variant(QUICK.format("reassign")), owners=PEOPLE)
+    first = f.handoffs()[0].owner
+    f.until(at(4))
+    (h,) = f.handoffs()
+    owners = [first, *(owner for owner, _, _ in h.formers[1:]), h.owner]
+    assert sorted(owners) == ["owner-0", "owner-1", "owner-2"]  # nobody gets it twice
+    dues = [at(1, 12, 2 * MINUTE), at(1, 14, 4 * MINUTE), at(1, 16, 6 * MINUTE)]
+    told = human_clock(f)
+    assert [x for x in told if x[0] == "breached"] == [
+        ("breached", due, owner) for due, owner in zip(dues, owners, strict=True)
+    ]
+    assert [x for x in told if x[0] == "escalated"] == [
+        ("escalated", due, owner) for due, owner in zip(dues, [*owners[1:], owners[2]], strict=True)
+    ]
+    assert "escalated" in flags(h)
+    assert f.total("sla", clock="first_touch") == f.total("sla", clock="first_touch", state="breached") == 1
+    before = f.handoffs(), told
+    f.say("page_viewed", at(1, 9, 1), {"url": "/"})  # a late fact: folded again, it is the same
+    assert (f.handoffs(), human_clock(f)) == before
+
+
+@pytest.mark.parametrize("in_time", [True, False])
+def test_who_takes_over_in_time_has_met_it_and_the_other_has_missed_it(in_time: bool) -> None:
+    f, _ = handed_over(variant(QUICK.format("notify")), owners=PEOPLE)
+    first = f.handoffs()[0].owner
+    second = next(o["owner"] for o in PEOPLE if o["owner"] != first)
+    f.say("assigned", at(1, 14), {"owner": second})
+    touch = at(1, 15) if in_time else at(1, 16, MINUTE)
+    f.say("touched", touch, {"channel": "phone", "kind": "call"})
+    told = human_clock(f)
+    assert ("breached", at(1, 12, 2 * MINUTE), first) in told
+    assert ("escalated", at(1, 12, 2 * MINUTE), second) in told
+    assert told[-1] == (("met", touch, second) if in_time else ("breached", at(1, 16), second))
+    assert len(told) == 4
+    f.say("accepted", at(1, 17))
+    assert f.out("handoffs", kind="answered")[0]["breached"]
+    assert f.total("sla", clock="first_touch", state="breached") == 1
+
+
+def test_an_assignment_that_is_refused_gives_the_lead_to_nobody() -> None:
+    f, _ = handed_over(owners=PEOPLE)
+    had = f.handoffs()[0].owner
+    other = next(o["owner"] for o in PEOPLE if o["owner"] != had)
+    f.say("assigned", at(1, 12), {"owner": other, "handoff_id": "no-such-handoff"})
+    assert refused(f) == ["no such handoff"]
+    assert (f.head().owner, f.handoffs()[0].owner) == ("", had)
+
+
+# Holidays ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("ahead", [0, 2 * HOUR])
+def test_a_holiday_that_is_added_shows_at_once_although_nothing_happens_to_the_lead(ahead: int) -> None:
+    """Case 44: the clocks that everybody sees are those that count."""
+    f, _ = handed_over()
+    (h,) = f.handoffs()
+    f.until(at(1, 11))
+    text = (
+        default_text()
+        .replace("version = 1", "version = 2", 1)
+        .replace("holidays = []", "holidays = [2026-03-03]", 1)
+    )
+    since = at(1, 11) + ahead
+    f.learn("definition_published", since, name="default", version=2, toml=text, effective_at=since)
+    f.until(since)
+    (now,) = f.handoffs()
+    assert now.due_decide == h.due_decide + 24 * HOUR
+    assert f.out("handoffs", kind="made")[-1]["decision_due_at"] == now.due_decide
+    f.until(h.due_decide + HOUR)
+    assert f.out("sla", clock="decision", kind="breached") == []
+
+
+# Accepted by a system ----------------------------------------------------------------------------------------------
+
+SYSTEM = {"type": "system", "id": "crm"}
+CALL = {"channel": "phone", "kind": "call"}
+
+
+@pytest.mark.parametrize(
+    ("touched", "kind"), [(at(1, 13), "met"), (at(1, 15), "breached"), (None, "breached")]
+)
+def test_a_system_that_accepts_has_touched_nobody(touched: int | None, kind: str) -> None:
+    """The first touch is a human's (DOMAIN 5): its clock runs on."""
+    f, _ = handed_over()
+    (h,) = f.handoffs()
+    f.say("accepted", at(1, 11), actor=SYSTEM)
+    assert f.stages()[-1] == "sal"
+    assert [x["clock"] for x in f.out("sla", kind="met")] == ["decision"]
+    assert f.total("sla", clock="first_touch", state="open") == 1
+    if touched:
+        f.say("touched", touched, CALL)
+    f.until(at(2))
+    assert human_clock(f)[1][:2] == (kind, touched if kind == "met" else h.due_touch)
+    assert f.total("sla", clock="first_touch", state=kind) == 1
+    (after,) = f.handoffs()
+    assert (after.outcome, after.ended, after.touched) == (ACCEPTED, at(1, 11), touched or 0)
+    p50 = figure(f, "speed_to_lead")["wall", "p50"]
+    assert p50 is None if touched is None else abs(p50 * 1000 - (touched - h.start)) < HOUR // 60
+    f.say("rejected", at(2, 9), {"reason_code": "timing"})
+    f.until(at(9))
+    assert len(f.out("sla", clock="first_touch", kind="breached", op="new")) == (kind == "breached")
+
+
+def test_a_meeting_that_is_still_to_come_is_open_and_not_dropped() -> None:
+    meeting = (
+        '[[sla]]\nname = "m"\nfirst_touch = "4h"\ndecision = "8h"\nmeeting = "16h"\nexpire_after = "16h"'
+    )
+    f, _ = handed_over(variant(meeting))
+    f.say("accepted", at(1, 12))
+    assert f.total("sla", clock="meeting", state="open") == 1
+    f.say("recycled", at(1, 13))
+    assert f.total("sla", clock="meeting", state="dropped") == 1
+
+
+def test_a_win_of_a_pass_that_has_given_way_to_another_is_told_and_not_swallowed() -> None:
+    f, _ = handed_over()
+    f.say("opened", at(1, 12), DEAL, deal="deal-1")
+    f.say("rejected", at(2, 12), {"reason_code": "no_budget"})
+    f.raise_hand(at(3, 12))
+    assert len(f.head().journeys) == 2
+    for n, source in enumerate(("crm", "erp")):
+        f.say("won", at(4, 12, n), {"amount": 100, "currency": "EUR"}, deal="deal-1", source_system=source)
+    (told,) = f.out("stage_changes", kind="refused")
+    assert (told["journey"], told["stage"], told["rule"]) == (2, "won", "the journey has ended")
+    assert f.total("deal_amount", status="won") == 100

@@ -142,6 +142,16 @@ def test_a_hand_raised_live_calls_although_an_imported_call_lies_open(later: boo
     assert [h.outcome for h in f.handoffs()] == [WITHDRAWN, ACCEPTED]
 
 
+def test_an_imported_call_that_sales_works_on_stays() -> None:
+    """A touch pins a handoff (DOMAIN 5)."""
+    f = Funnel(now=at(1, 12))
+    f.fit(at(1, 9))
+    f.raise_hand(at(1, 10), backfill=True)
+    f.say("touched", at(1, 12), {"channel": "phone", "kind": "call"})
+    f.raise_hand(at(1, 13))
+    assert outcomes(f) == [(1, OPEN)]
+
+
 def test_a_hand_of_who_does_not_qualify_leaves_the_imported_call_as_it_is() -> None:
     f = Funnel(now=at(1, 12))
     f.fit(at(1, 9))
@@ -184,3 +194,19 @@ def test_a_call_is_flagged_where_its_points_are_gone_and_only_there(
     assert bool(h.flags & RECLASSIFIED) == flagged
     assert h.outcome == (ACCEPTED if accepted else OPEN)
     assert ("ground re-classified" in f.out("handoffs", kind="made")[-1]["flags"]) == flagged
+
+
+def test_a_score_that_a_better_definition_brings_back_is_no_longer_flagged() -> None:
+    """Case 43: a mistaken rule saturates the score, and is mended."""
+    rule = '[[engagement]]\nname = "x"\non = "product_used"\npoints = {}\n'
+    f = Funnel(variant("engagement_cap = 0\n" + rule.format(999_999)))
+    f.fit(at(1, 9), role="intern", company_size=1, country=None)
+    for n in range(2):
+        f.say("product_used", at(1, 10, n), {"feature": "x"})
+    assert f.head().saturated
+    text = 'name = "variant"\nversion = 2\n' + rule.format(1)
+    f.learn("definition_published", at(2), name="variant", version=2, toml=text, effective_at=at(2))
+    f.say("attributes_changed", at(2, 9), {"fields": {"role": "CTO", "company_size": 60, "country": "DE"}})
+    f.raise_hand(at(2, 10))
+    assert not f.head().saturated
+    assert "score saturated" not in f.out("handoffs", kind="made")[0]["flags"]
