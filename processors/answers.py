@@ -24,7 +24,9 @@ from processors.model import (
     LATE,
     NO_OPEN_HANDOFF,
     NOT_PAUSABLE,
+    NOT_PAUSED,
     OPEN,
+    PAUSED_ALREADY,
     RECORDED_ONLY,
     RECYCLED,
     REJECTED,
@@ -301,7 +303,9 @@ def _open(s: State, f: Fact) -> Handoff | None:
 
 def _paused(s: State, f: Fact) -> None:
     if h := _open(s, f):
-        if handoff.policy_of(h, f.scope).pausable:
+        if h.paused:
+            lifecycle.mark(s, f.t, PAUSED_ALREADY)
+        elif handoff.policy_of(h, f.scope).pausable:
             handoff.pause(s, h, f.t, f.scope)
         else:
             lifecycle.mark(s, f.t, NOT_PAUSABLE)
@@ -309,7 +313,10 @@ def _paused(s: State, f: Fact) -> None:
 
 def _resumed(s: State, f: Fact) -> None:
     if h := _open(s, f):
-        handoff.resume(s, h, f.t, f.scope)
+        if h.paused:
+            handoff.resume(s, h, f.t, f.scope)
+        else:
+            lifecycle.mark(s, f.t, NOT_PAUSED)
 
 
 def _released(s: State, f: Fact) -> None:

@@ -37,8 +37,8 @@ EXITS = {
 (
     UNQUALIFIED, BACKWARD, NO_OPEN_HANDOFF, UNKNOWN_HANDOFF, ALREADY_ANSWERED, FORMER_OWNER, UNKNOWN_STAGE,
     INACTIVE_OWNER, RECORDED_ONLY, ENDED, HELD_BACK, NURTURE_OFF, NURTURE_ON, GONE, NURTURE_ENDED, NOT_PAUSABLE,
-    STILL_OPEN,
-) = range(1, 18)  # fmt: skip
+    STILL_OPEN, PAUSED_ALREADY, NOT_PAUSED,
+) = range(1, 20)  # fmt: skip
 RULES = {
     UNQUALIFIED: "fell below the threshold", BACKWARD: "backward moves are refused",
     NO_OPEN_HANDOFF: "no handoff was open", UNKNOWN_HANDOFF: "no such handoff",
@@ -49,6 +49,7 @@ RULES = {
     NURTURE_OFF: "no consent to marketing", NURTURE_ON: "consent to marketing",
     GONE: "the person was erased", NURTURE_ENDED: "erased",
     NOT_PAUSABLE: "the policy allows no pause", STILL_OPEN: "the journey has not ended",
+    PAUSED_ALREADY: "the clocks stand still already", NOT_PAUSED: "the clocks are running",
 }  # fmt: skip
 
 OPEN, ACCEPTED, TURNED_DOWN, LAPSED, WITHDRAWN = range(5)

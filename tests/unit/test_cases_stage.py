@@ -125,6 +125,17 @@ def test_a_pause_that_the_policy_does_not_allow_and_a_reopening_of_what_is_open_
     assert [x["occurred_at"] for x in f.out("sla", kind="breached")] == [h.due_touch]
 
 
+def test_what_is_paused_or_runs_already_is_told_so() -> None:
+    f, _ = handed_over()
+    (h,) = f.handoffs()
+    f.say("sla_resumed", at(1, 11), {"handoff_id": h.id, "reason": "back"})
+    f.say("sla_paused", at(1, 12), {"handoff_id": h.id, "reason": "on holiday"})
+    f.say("sla_paused", at(1, 13), {"handoff_id": h.id, "reason": "on holiday"})
+    refused = f.out("stage_changes", kind="refused")
+    assert [x["rule"] for x in refused] == ["the clocks are running", "the clocks stand still already"]
+    assert [x["occurred_at"] for x in f.out("sla", kind="paused", clock="decision")] == [at(1, 12)]
+
+
 def test_case_29_a_re_entry_is_a_second_row() -> None:
     f, _ = handed_over()
     f.say("rejected", at(1, 12), {"reason_code": "timing"})
