@@ -62,6 +62,10 @@ class Invocation:
 class ErrorsInOneLine(TyperGroup):
     """Turns expected exceptions into a line on stderr and an exit code; ``--debug`` lets them through."""
 
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        _untyped_flags(self)
+
     def invoke(self, ctx: Any) -> Any:
         try:
             return super().invoke(ctx)
@@ -79,6 +83,15 @@ class ErrorsInOneLine(TyperGroup):
             if isinstance(error, typer.Exit | typer.Abort):
                 raise
             _give_up(ctx, error, WRONG, f"{type(error).__name__}: {error} (--debug shows where)")
+
+
+def _untyped_flags(command: Any) -> None:
+    """Help shows a type behind each option. A flag takes no value, and "--publish <bool>" asks for one."""
+    for option in command.params:
+        if getattr(option, "is_flag", False):
+            option.metavar = ""
+    for inner in getattr(command, "commands", {}).values():
+        _untyped_flags(inner)
 
 
 def _give_up(ctx: Any, error: Exception, code: int, text: str | None = None) -> NoReturn:

@@ -65,6 +65,15 @@ def test_every_help_shows_an_example(run: Run, command: tuple[str, ...]) -> None
     assert "leadstream " in result.stdout
 
 
+@pytest.mark.parametrize(
+    ("command", "flag"), [((), "--debug"), (("import",), "--publish"), (("topics", "create"), "--json")]
+)
+def test_a_flag_is_shown_without_a_value(run: Run, command: tuple[str, ...], flag: str) -> None:
+    result = run(*command, "--help")
+    (line,) = (line for line in result.stdout.splitlines() if line.startswith(f"│ {flag} "))
+    assert "<bool>" not in line
+
+
 def test_without_a_command_all_are_listed(run: Run) -> None:
     result = run()
     for name in ("worker", "topics", "publish", "import", "tail", "dead-letters", "doctor", "settings"):
