@@ -136,6 +136,8 @@ def show(
     printer.heading(found)
     if kind == "deal":
         printer.deal(found)
+    if kind == "account":
+        printer.account(found)
     if kind in ("deal", "account"):
         printer.events(found)
     else:
@@ -169,6 +171,8 @@ def explain(
     printer.heading(found)
     if kind == "deal":
         printer.deal(found)
+    if kind == "account":
+        printer.account(found)
     if kind in ("deal", "account"):
         printer.events(found)
     else:

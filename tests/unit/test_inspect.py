@@ -183,6 +183,79 @@ def test_an_account_shows_its_events(show: Show) -> None:
     assert [e["type"] for e in found["events"]] == ["delivery_accepted"]
 
 
+ACCOUNT = {"subject": {"account_id": "account-1"}}
+TERMS = {
+    "contract_id": "c-1",
+    "starts": "2026-11-20",
+    "ends": "2027-11-19",
+    "amount": 120_050,
+    "currency": "EUR",
+    "notice_days": 30,
+}
+BOUGHT = [
+    *ACCEPTED,
+    event(
+        "opened", MONDAY + DAY,
+        {"account_id": "account-1", "leads": [{"lead_id": "lead-1"}], "amount": 150_000, "currency": "EUR",
+         "pipeline": "new", "stage": "offer"},
+        **DEAL,
+    ),
+    event("won", MONDAY + 3 * DAY, {"amount": 120_050, "currency": "EUR"}, **DEAL),
+    event("contract_signed", MONDAY + 4 * DAY, TERMS, **ACCOUNT),
+    event("onboarding_started", MONDAY + 5 * DAY, **ACCOUNT),
+    event("invoice_paid", MONDAY + 6 * DAY, {"amount": 1_999, "currency": "JPY"}, **ACCOUNT),
+]  # fmt: skip
+
+
+def test_an_account_shows_where_the_customer_stands(show: Show, run: Run) -> None:
+    at_ = ("--as-of", "2026-11-23T09:00:00Z")
+    found = show(BOUGHT, "show", "account-1", "--kind", "account", *at_)
+    assert (found["status"], found["since_at"]) == ("onboarding", MONDAY + 5 * DAY)
+    assert found["customer_since_at"] == MONDAY + 3 * DAY
+    assert found["paid"] == {"JPY": 1_999}
+    assert found["contracts"] == [
+        {
+            "contract_id": "c-1", "term": 1, "starts": "2026-11-20", "ends": "2027-11-19", "amount_minor": 120_050,
+            "currency": "EUR", "renewal_due_at": ms("2027-10-20T00:00:00"), "state": "running",
+        }
+    ]  # fmt: skip
+    assert [(d["deal_id"], d["status"], d["amount_minor"]) for d in found["deals"]] == [
+        ("deal-1", "won", 120_050)
+    ]
+    text = run(BOUGHT, "show", "account-1", "--kind", "account", *at_).stdout
+    assert "status    onboarding, since Sat 2026-11-21 09:00 UTC" in text
+    assert "paid      1,999 JPY" in text
+    later = show(BOUGHT, "show", "account-1", "-k", "account", "--as-of", "2027-10-20T00:00:00Z")
+    assert (later["status"], later["contracts"][0]["state"]) == ("renewal_due", "renewal_due")
+    gone = event("churned", MONDAY + 7 * DAY, {"reason_code": "price"}, **ACCOUNT)
+    text = run(
+        [*BOUGHT, gone], "show", "account-1", "-k", "account", "--as-of", "2026-11-24T00:00:00Z"
+    ).stdout
+    assert "status    churned" in text
+    assert "left      last time for price" in text
+
+
+@pytest.mark.parametrize(
+    ("asked", "says"),
+    [
+        (("explain", "lead-1"), "deal won: deal-1, 1,200.50 EUR, Thu 2026-11-19 09:00 UTC"),
+        (("show", "deal-1", "-k", "deal"), "opened: account-1, lead-1, 1,500.00 EUR, new, offer"),
+        (
+            ("show", "account-1", "-k", "account"),
+            "deal won: deal-1, 1,200.50 EUR, Thu 2026-11-19 09:00 UTC, new, lead-1",
+        ),
+        (("show", "account-1", "-k", "account"), "invoice paid: 1,999 JPY"),
+    ],
+)
+def test_stories_tell_amounts_as_money_and_instants_in_the_zone(
+    run: Run, asked: tuple[str, ...], says: str
+) -> None:
+    text = run(BOUGHT, *asked, "--as-of", "2026-11-23T09:00:00Z").stdout
+    assert says in " ".join(text.split())
+    assert "120050" not in text
+    assert str(MONDAY + 3 * DAY) not in text
+
+
 def test_words_times_and_zones(run: Run) -> None:
     text = run(WON, "show", "lead-1", "--zone", "Europe/Vienna").stdout
     assert "lead lead-1   as of Thu 2026-11-19 10:00 CET, definition default@1" in text
