@@ -21,6 +21,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from typer.core import TyperGroup
 
+from processors.definition.reader import DefinitionError
 from streams.clock import iso
 from streams.errors import WorkerError
 from streams.kafka_tools import KafkaToolError
@@ -69,7 +70,7 @@ class ErrorsInOneLine(TyperGroup):
     def invoke(self, ctx: Any) -> Any:
         try:
             return super().invoke(ctx)
-        except (UserError, SettingsError) as error:
+        except (UserError, SettingsError, DefinitionError) as error:
             _give_up(ctx, error, MISUSED)
         except (DataError, KafkaToolError, WorkerError) as error:
             _give_up(ctx, error, WRONG)

@@ -333,6 +333,20 @@ def test_a_broken_definition_is_told_line_by_line_and_exits_2(run: Run, tmp_path
 
 
 @pytest.mark.parametrize(
+    "command",
+    [("queue",), ("show", "lead-1"), ("handoffs", "list"), ("flood", "list"), ("definition", "list"), ("figures",), ("worker",)],
+    ids=" ".join,
+)  # fmt: skip
+def test_a_broken_definition_of_the_settings_is_told_by_every_command(
+    run: Run, tmp_path: Path, command: tuple[str, ...]
+) -> None:
+    (tmp_path / "ours.toml").write_text('name = "ours"\nversion = 1\ncolour = "red"\n')
+    result = run(*command, LEADSTREAM_DEFINITION="ours.toml")
+    assert result.exit_code == 2
+    assert result.stderr.startswith("error: ours.toml:3: ")
+
+
+@pytest.mark.parametrize(
     ("arguments", "words"),
     [
         (("publish", "default", "--signed-by", "kitchen"), "asks for the approval of marketing, sales"),
