@@ -76,15 +76,16 @@ def run(settings: Settings, options: Options, out: TextIO | None = None) -> int:
     # What the workers log is in their files; here it would tear the view. Errors are raised.
     logging.getLogger().addHandler(logging.NullHandler())
     stop, stack = Stop(), ExitStack()
+    demo = _Demo(settings, options, console, stop, stack)
     with stop.listening():
         try:
-            _Demo(settings, options, console, stop, stack).run()
+            demo.run()
         except StoppedError:
             pass
         finally:
             stop.set()  # from here on a signal changes nothing
             began = time.monotonic()
-            with _cut_off_after(END_S):
+            with _cut_off_after(END_S, lambda: demo.folder):
                 stack.close()
     console.print(f"stopped within {time.monotonic() - began:.1f} s, nothing is left behind")
     return 0
@@ -134,8 +135,20 @@ class Stop(threading.Event):
 
 
 @contextmanager
-def _cut_off_after(seconds: float) -> Iterator[None]:
-    timer = threading.Timer(seconds, os._exit, (1,))
+def _cut_off_after(seconds: float, folder: Callable[[], Path | None]) -> Iterator[None]:
+    """End the process if what is inside takes longer, and say so.
+
+    :param folder: the temporary one, None where there is none: it stays then.
+    """
+
+    def cut_off() -> None:
+        left = folder()
+        what = f"; delete what it leaves: {left}" if left is not None and left.exists() else ""
+        text = f"the end took longer than {seconds:g} s and was cut off; Kafka and the workers end by themselves{what}"
+        os.write(sys.stderr.fileno(), f"\n{text}\n".encode())
+        os._exit(1)
+
+    timer = threading.Timer(seconds, cut_off)
     timer.daemon = True
     timer.start()
     try:
@@ -168,6 +181,8 @@ class _Demo:
         self._options = options
         self._console = console
         self._stop = stop
+        #: The temporary folder of Kafka's data and the logs, once there is one.
+        self.folder: Path | None = None
         #: Everything that has to be ended, the last first.
         self._stack = stack
         definition = str(Path(settings.definition).resolve()) if settings.definition else ""
@@ -246,7 +261,8 @@ class _Demo:
         if self._options.data_dir is not None:
             self._options.data_dir.mkdir(parents=True, exist_ok=True)
             return self._options.data_dir.resolve()
-        return Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="leadstream-demo-")))
+        self.folder = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="leadstream-demo-")))
+        return self.folder
 
     def _start_clock(self, start_ms: int, records: int) -> ScaledClock:
         """Simulated time begins when the workers do, so that the first hours are not a backlog."""

@@ -295,3 +295,19 @@ def test_the_guide_hands_kcat_a_file_line_by_line() -> None:
     text = guide(Settings(), [], Path(".leadstream/demo.toml"), Path("logs"))
     (line,) = (line for line in text.splitlines() if "kcat" in line)
     assert line.endswith("-l FILE")
+
+
+def test_an_end_that_is_cut_off_says_so_and_what_it_leaves(tmp_path: Path) -> None:
+    program = (
+        "import sys, time; from pathlib import Path; from streams.demo.run import _cut_off_after\n"
+        "with _cut_off_after(0.1, lambda: Path(sys.argv[1])): time.sleep(60)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(tmp_path)],
+        check=False, capture_output=True, text=True, cwd=PROJECT, env=os.environ | {"PYTHONPATH": str(PROJECT)}, timeout=30,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert done.stderr == (
+        "\nthe end took longer than 0.1 s and was cut off; Kafka and the workers end by themselves; delete what it "
+        f"leaves: {tmp_path}\n"
+    )
