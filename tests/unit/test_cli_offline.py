@@ -12,7 +12,9 @@ from typer.testing import CliRunner, Result
 
 from streams.cli import build, decoding
 from streams.cli.events import checked
+from streams.cli.reference import reference_event
 from streams.dead_letters import dead_letter
+from streams.settings import Settings
 from streams.work import Record
 
 Run = Callable[..., Result]
@@ -196,6 +198,13 @@ def test_import_keeps_going_when_asked_and_exits_1(run: Run, tmp_path: Path) -> 
         (("dead-letters", "show", "seven"), "an id is partition:offset"),
         (("reference", "show", "--type", "owner"), "there are address_suppressed, campaign_renamed"),
         (("reference", "set", "fx", "USD", "EUR", "-1", "--date", "2026-11-20"), "No such option"),
+        (("reference", "set", "fx", "USD", "QQQ", "1", "--date", "2026-11-20"), "there is no currency 'QQQ'"),
+        (
+            ("reference", "set", "owner", "o-1", "--team", "sales", "--time-zone", "Mars/X"),
+            "no time zone 'Mars/X'",
+        ),
+        (("reference", "set", "owner", "a@b.c", "--team", "sales"), "not an e-mail address"),
+        (("reference", "set", "events", "none.ndjson"), "none.ndjson: no such file"),
         (("--config", "none.toml", "settings"), "no such settings file"),
     ],
 )
@@ -301,6 +310,27 @@ def test_a_dead_letter_tells_when_as_an_instant() -> None:
     letter = dead_letter("letters", bad, "bad_json", "value: no JSON", 900_000)
     record = Record("letters", 0, 0, 1, letter.key, letter.value, list(letter.headers))
     assert decoding.dead_letter(record)["timestamp"] == "2025-11-22T08:26:40Z"
+
+
+def test_reference_events_that_workers_could_not_use_are_not_published(run: Run, tmp_path: Path) -> None:
+    owner = {"type": "owner_changed", "occurred_at": "2026-11-01T00:00:00Z", "source_system": "x"}
+    good = owner | {
+        "payload": {"owner": "o-1", "team": "sales", "active": True, "time_zone": "Europe/Berlin"}
+    }
+    bad = owner | {"payload": {"owner": "o-2", "team": "sales", "active": True, "time_zone": "Berlin"}}
+    (tmp_path / "owners.ndjson").write_text(json.dumps(good) + "\n" + json.dumps(bad))
+    result = run("reference", "set", "events", "owners.ndjson")
+    assert result.exit_code == 1
+    assert result.stderr == (
+        "error: owners.ndjson:2: owner_changed at 2026-11-01T00:00:00Z: owner o-2: there is no time zone 'Berlin'; "
+        "that of the calendar is used; nothing was published\n"
+    )
+
+
+def test_reference_data_are_dated_by_the_clock_of_the_deployment() -> None:
+    settings = Settings(clock="fixed:2018-11-14T18:00:00Z")
+    line = reference_event(settings, "campaign_renamed", {"old": "a", "new": "b"})
+    assert line.event["occurred_at"] == 1_542_218_400_000
 
 
 def test_schemas_are_listed_shown_and_checked(run: Run) -> None:
