@@ -68,7 +68,7 @@ class Printer:
                 ("stage", self.standing(found)),
                 (
                     "merged",
-                    f"into {found['merged_into']}, who is shown instead" if found["merged_into"] else "",
+                    f"into {found['merged_into']}, whose its facts are" if found["merged_into"] else "",
                 ),
                 ("includes", ", ".join(found["aliases"])),
                 ("shared", "by more people than can be told apart" if found["crowded"] else ""),
@@ -237,6 +237,7 @@ class Printer:
         for name in ("closed_at", "until"):
             if isinstance(payload.get(name), int):
                 payload[name] = self.at(payload[name]) if payload[name] else None
+        payload.pop("identity", None)  # by which a re-classification finds it; it says nothing to people
         if payload.get("leads"):
             payload["leads"] = [_part(x) for x in payload["leads"]]
         if e["type"].startswith("share_"):  # 0 and "" are what a deal does not tell
