@@ -257,6 +257,17 @@ def test_what_workers_would_refuse_as_too_far_ahead_is_not_published(run: Run, t
     assert "1 of 3 lines are bad, nothing was published" in said[1]
 
 
+def test_a_row_too_far_ahead_is_told_by_its_place_in_the_csv(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "leads.csv").write_text(LEADS + "lead-3,2126-01-01,web\n")
+    (tmp_path / "m.toml").write_text(MAPPING)
+    result = run(
+        "import", "leads.csv", "-m", "m.toml", "--publish", LEADSTREAM_CLOCK="fixed:2026-11-22T10:00:00Z"
+    )
+    assert result.exit_code == 1
+    assert result.stderr.startswith("leads.csv:4: created: occurred_at lies 868,")
+    assert "1 bad row" in result.stderr
+
+
 @pytest.mark.parametrize(
     "given", ["99999999999999999999", "²", "-1", "0001-01-01T00:00:00+14:00", "2026-01-01"]
 )
