@@ -64,13 +64,17 @@ class DemoRunsError(Exception):
     """One demo per folder: other commands find it there."""
 
 
+class FolderError(Exception):
+    """A folder that the demo needs cannot be written; the text says what to do."""
+
+
 def run(settings: Settings, options: Options, out: TextIO | None = None) -> int:
     """Run the demo until it is told to stop or its time is up; the exit code.
 
     :param settings: the user's; only the definition and the log level are taken from them.
     :raises LocalKafkaError: Java, Maven or the jars are missing.
     :raises WorkerError: a worker does not start, or Kafka has ended.
-    :raises DemoRunsError: in this folder.
+    :raises DemoRunsError: in this folder; :raises FolderError: it, or that of the data, cannot be written.
     """
     console = Console(file=out or sys.stdout, highlight=False, markup=False)
     # What the workers log is in their files; here it would tear the view. Errors are raised.
@@ -160,8 +164,9 @@ def _cut_off_after(seconds: float, folder: Callable[[], Path | None]) -> Iterato
 @contextmanager
 def _locked() -> Iterator[None]:
     """Held as long as the demo lives; without it its settings file counts for nothing."""
-    DEMO_LOCK.parent.mkdir(parents=True, exist_ok=True)
-    with DEMO_LOCK.open("a") as lock:
+    with _writable(DEMO_LOCK.parent, "start the demo in a folder that can be written"):
+        lock = DEMO_LOCK.open("a")
+    with lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -172,6 +177,16 @@ def _locked() -> Iterator[None]:
             yield
         finally:
             DEMO_FILE.unlink(missing_ok=True)
+
+
+@contextmanager
+def _writable(folder: Path, remedy: str) -> Iterator[None]:
+    """Makes the folder, and says what to do where it or what is made in it fails."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        yield
+    except OSError as error:
+        raise FolderError(f"{folder}: {error.strerror}; {remedy}") from None
 
 
 class _Demo:
@@ -259,8 +274,8 @@ class _Demo:
 
     def _folder(self) -> Path:
         if self._options.data_dir is not None:
-            self._options.data_dir.mkdir(parents=True, exist_ok=True)
-            return self._options.data_dir.resolve()
+            with _writable(self._options.data_dir, "name a folder that can be written by --data-dir"):
+                return self._options.data_dir.resolve()
         self.folder = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="leadstream-demo-")))
         return self.folder
 

@@ -311,3 +311,23 @@ def test_an_end_that_is_cut_off_says_so_and_what_it_leaves(tmp_path: Path) -> No
         "\nthe end took longer than 0.1 s and was cut off; Kafka and the workers end by themselves; delete what it "
         f"leaves: {tmp_path}\n"
     )
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ((), ".leadstream: Not a directory; start the demo in a folder that can be written"),
+        (("--data-dir", "file"), "file: File exists; name a folder that can be written by --data-dir"),
+    ],
+)
+def test_a_folder_that_cannot_be_written_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: tuple[str, ...], says: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("streams.demo.run.require", lambda: None)
+    (tmp_path / "file").write_text("")
+    if not options:
+        monkeypatch.setattr("streams.demo.run.DEMO_LOCK", Path("file/.leadstream/demo.lock"))
+    result = CliRunner().invoke(build(), ["demo", "--once", "0", *options])
+    assert result.exit_code == 2
+    assert result.stderr.splitlines()[-1].endswith(says)
