@@ -17,6 +17,7 @@ from processors.totals import Labels, Number, Sel, Totals, statistics
 #: Labels in words, the value, what it was made of, and a word on it.
 Line = tuple[Labels, Number, dict[str, int], str]
 Make = Callable[[Totals, Labels], Iterable[Line]]
+PER_MILLE, PER_MILLION = "per mille", "per million"
 LEAD = ("source", "segment")
 MINOR_UNITS = "minor units"
 #: Unit of what is told in the base currency of the definition; a `Value` names the currency.
@@ -25,20 +26,23 @@ CALL = ("source", "segment", "team", "owner", "rule")
 
 
 class Value(Struct, frozen=True, kw_only=True):
-    """One number. ``inputs``: what it was made of. ``value`` None: nothing to divide by, or too early to tell."""
+    """One number. ``inputs``: what it was made of; ``units``: of those that are no plain counts ("minor units EUR",
+    "per mille", "per million"). ``value`` None: nothing to divide by, or too early to tell."""
 
     figure: str
     labels: dict[str, str]
     value: Number
     unit: str
     inputs: dict[str, int] = {}
+    units: dict[str, str] = {}
     note: str = ""
 
 
 class Figure(Struct, frozen=True, kw_only=True):
     """How a figure is made. ``always``: labels without which it means nothing; ``labels``: those it may carry.
 
-    ``adds``: the values of a split sum to the whole; shares, means and durations do not.
+    ``adds``: the values of a split sum to the whole; shares, means and durations do not. ``money``: inputs that are
+    amounts, in minor units of the label ``currency``, else of the base currency.
     """
 
     name: str
@@ -49,6 +53,7 @@ class Figure(Struct, frozen=True, kw_only=True):
     labels: Labels = ()
     always: Labels = ()
     adds: bool = True
+    money: tuple[str, ...] = ()
 
     def carries(self, by: Iterable[str]) -> bool:
         return all(label in self.labels or label in self.always for label in by)
@@ -63,6 +68,7 @@ def figure(
     labels: Labels = (),
     always: Labels = (),
     adds: bool | None = None,
+    money: tuple[str, ...] = (),
 ) -> Figure:
     """:param adds: left out: whatever is no ratio and no duration."""
     adding = unit not in ("ratio", "days", "s", "months", "times") if adds is None else adds
@@ -75,6 +81,7 @@ def figure(
         labels=labels,
         always=always,
         adds=adding,
+        money=money,
     )
 
 

@@ -19,6 +19,9 @@ from processors.money import half_even, minor_digits
 from processors.period import Period
 from processors.totals import Labels, Sel, Totals
 
+#: Before the currency, in the name of an input that has no rate.
+UNPRICED = "unpriced "
+
 #: Most days back that a rate may lie from where an open deal is priced: weekends and holidays have none.
 NEAR_DAYS = 7
 
@@ -68,7 +71,7 @@ def plus(found: Iterable[tuple[int, Money]]) -> Money:
 def beside(*found: Money) -> dict[str, int]:
     """What has no rate, as inputs of a figure."""
     whole = plus((1, x) for x in found)
-    return {f"unpriced {currency}": n for currency, n in sorted(whole.unpriced.items())}
+    return {f"{UNPRICED}{currency}": n for currency, n in sorted(whole.unpriced.items())}
 
 
 # Booked --------------------------------------------------------------------------------------------------------------

@@ -20,9 +20,10 @@ from processors import (
 )
 from processors.additive import Contribution
 from processors.compiled import Compiled
-from processors.figure_kit import BASE_UNITS, MINOR_UNITS, Figure, Line, Value
+from processors.figure_kit import BASE_UNITS, MINOR_UNITS, PER_MILLE, PER_MILLION, Figure, Line, Value
 from processors.market import NOTHING, Market
 from processors.period import Period
+from processors.pricing import UNPRICED
 from processors.reference import EMPTY as NO_REFERENCE
 from processors.reference import Reference
 from processors.totals import Labels, Totals
@@ -46,6 +47,8 @@ FIGURES: tuple[Figure, ...] = (
     *report_funnel.CHECKS,
     *report_money.CHECKS,
 )
+
+_BY_NAME = {figure.name: figure for figure in _MEASURED}
 
 #: All labels that some figure may be split by.
 LABELS: tuple[str, ...] = tuple(sorted({label for f in FIGURES for label in (*f.labels, *f.always)}))
@@ -86,10 +89,30 @@ def report(
                     value=value,
                     unit=figure.unit.replace(BASE_UNITS, f"{MINOR_UNITS} {t.base}"),
                     inputs=inputs,
+                    units=_units(figure, dict(zip(labels, values, strict=True)), inputs, t.base),
                     note=note,
                 )
             )
     return found
+
+
+def _units(figure: Figure, labels: Mapping[str, str], inputs: Iterable[str], base: str) -> dict[str, str]:
+    """The units of inputs that are no counts. A target is told in the unit of its figure."""
+    money = f"{MINOR_UNITS} {labels.get('currency', base)}"
+    known = dict.fromkeys(figure.money, money)
+    if "figure" in labels:
+        aimed = _BY_NAME.get(report_plans.ALIASES.get(labels["figure"], labels["figure"]))
+        if aimed is None or not aimed.unit.startswith(MINOR_UNITS):
+            known = dict.fromkeys(known, PER_MILLION) if aimed is not None and aimed.unit == "ratio" else {}
+    out = {}
+    for name in inputs:
+        if name in known:
+            out[name] = known[name]
+        elif name.startswith(UNPRICED):
+            out[name] = f"{MINOR_UNITS} {name.removeprefix(UNPRICED)}"
+        elif name.endswith("per_mille"):
+            out[name] = PER_MILLE
+    return out
 
 
 def _in_order(t: Totals, labels: Labels, rows: Iterable[Line]) -> list[Line]:

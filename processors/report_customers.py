@@ -17,6 +17,9 @@ _GREW = ("upsell", "cross_sell")
 _DUE = {state: Sel("renewal_on", {"renewal": state}) for state in RENEWAL_STATES}
 _DUE_AMOUNT = {state: Sel("renewal_amount_on", {"renewal": state}) for state in RENEWAL_STATES}
 
+#: The inputs of retention.
+_RETAINED = ("start", "lost", "less", "more")
+
 
 def _retained(which: Callable[[Retention], Fraction | None]) -> Make:
     def make(t: Totals, by: Labels) -> Iterator[Line]:
@@ -109,6 +112,7 @@ FIGURES: tuple[Figure, ...] = (
         "renewal_rate_by_value", "customers", "ratio",
         "amount renewed/amount due, of contracts whose renewal fell due in the period, at what they were worth before",
         _by_then(made_of(renewal_rate, _DUE_AMOUNT)), (), ("currency",),
+        money=tuple(_DUE_AMOUNT),
     ),
     figure(
         "gross_retention", "customers", "ratio",
@@ -116,11 +120,13 @@ FIGURES: tuple[Figure, ...] = (
         "began were worth then; what came within it and went again is none of it; "
         f"without a period the last {_TRAILING_DAYS} days",
         _retained(lambda r: r.gross), (), ("currency",),
+        money=_RETAINED,
     ),
     figure(
         "net_retention", "customers", "ratio",
         "(start - churned - contracted + expanded)/start, of the same; may pass 100 %",
         _retained(lambda r: r.net), (), ("currency",),
+        money=_RETAINED,
     ),
     figure(
         "expansions", "customers", "bookings", "upsells and cross-sells in the period",

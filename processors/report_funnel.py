@@ -239,6 +239,7 @@ FIGURES: tuple[Figure, ...] = (
     figure(
         "win_rate_by_value", "deals", "ratio", "amount won/(amount won + lost), of deals closed in the period",
         won_of("deal_amount_on"), ("pipeline",), ("currency",),
+        money=("won", "lost"),
     ),
     figure(
         "won_amount", "deals", "minor units", "amounts of deals won in the period",
@@ -247,6 +248,7 @@ FIGURES: tuple[Figure, ...] = (
     figure(
         "deal_size", "deals", "minor units", "amount won/deals won, of deals won in the period",
         made_of(part("amount", "deals"), _WON), ("pipeline",), ("currency",), adds=False,
+        money=("amount",),
     ),
     figure(
         "sales_cycle", "deals", "days", "calendar days from opening to winning a deal, of deals won in the period",

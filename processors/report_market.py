@@ -221,30 +221,36 @@ FIGURES: tuple[Figure, ...] = (
         "cost_per_lead", "cost", BASE_UNITS,
         "spend of marketing/new leads of the period; the channel of a lead is that of its source",
         _cost_per("leads", "leads_on"), _CHANNEL, adds=False,
+        money=("spend",),
     ),
     figure(
         "cost_per_lead_by_campaign", "cost", BASE_UNITS,
         "spend of marketing on a campaign/new leads of the period whose first touch was of that campaign",
         _cost_by_campaign, (), ("campaign",), adds=False,
+        money=("spend",),
     ),
     figure(
         "cost_per_mql", "cost", BASE_UNITS, "spend of marketing/MQLs of the period",
         _cost_per("mqls", "entered_on", "mql", series="marketing"), _CHANNEL, adds=False,
+        money=("spend",),
     ),
     figure(
         "cost_per_sql", "cost", BASE_UNITS, "spend of marketing/SQLs of the period",
         _cost_per("sqls", "entered_on", "sql"), _CHANNEL, adds=False,
+        money=("spend",),
     ),
     figure(
         "cac", "customer value", BASE_UNITS,
         "(spend of marketing + spend of sales)/new customers of the period: one definition for both teams",
         _of_worth(lambda w: w.cac, lambda w: w.cost),
+        money=("marketing", "sales"),
     ),
     figure(
         "arpa", "customer value", BASE_UNITS,
         "per month: booked revenue of the 3 months up to the end of the period/3/mean of the customers at their "
         "begin and end",
         _of_worth(lambda w: w.arpa, lambda w: w.income),
+        money=("booked",),
     ),
     figure(
         "churn_rate", "customer value", "ratio",
@@ -257,14 +263,17 @@ FIGURES: tuple[Figure, ...] = (
             lambda w: market.payback(w.cac, w.arpa, w.margin),
             lambda w: w.cost | w.income | {"margin_per_mille": w.margin},
         ),
+        money=("marketing", "sales", "booked"),
     ),
     figure(
         "clv", "customer value", BASE_UNITS, "ARPA x margin/churn rate; null where nobody churned",
         _of_worth(_clv, lambda w: w.income | w.leaving | {"margin_per_mille": w.margin}),
+        money=("booked",),
     ),
     figure(
         "clv_realised", "customer value", BASE_UNITS,
         "collected so far x margin/customers ever won, up to the end of the period", _realised,
+        money=("collected",),
     ),
     figure(
         "clv_to_cac", "customer value", "times", "CLV/CAC",
@@ -272,6 +281,7 @@ FIGURES: tuple[Figure, ...] = (
             lambda w: market.clv_to_cac(_clv(w), w.cac),
             lambda w: w.cost | w.income | w.leaving | {"margin_per_mille": w.margin},
         ),
+        money=("marketing", "sales", "booked"),
     ),
     figure(
         "attributed_revenue", "attribution", BASE_UNITS,
@@ -291,10 +301,12 @@ FIGURES: tuple[Figure, ...] = (
     figure(
         "roas", "attribution", "times", "attributed booked revenue/spend of marketing",
         _returns(lambda earned, cost, _: market.roas(earned, cost)), _WHERE, ("model",),
+        money=("attributed", "spend"),
     ),
     figure(
         "marketing_roi", "attribution", "ratio",
         "(attributed booked revenue x margin - spend of marketing)/spend of marketing",
         _returns(market.marketing_roi), _WHERE, ("model",),
+        money=("attributed", "spend"),
     ),
 )  # fmt: skip

@@ -279,6 +279,7 @@ FIGURES: tuple[Figure, ...] = (
         "won amounts at their closing + renewed + expanded - contracted - refunded, at the rate of that very day; "
         "what has none is counted and not priced, it is told beside",
         _booked, ("kind",),
+        money=("won", "renewed", "expanded", "contracted", "refunded"),
     ),
     figure(
         "booked_unpriced", "revenue", "minor units", "booked revenue that no rate of its day puts a price on",
@@ -290,6 +291,7 @@ FIGURES: tuple[Figure, ...] = (
     ),
     figure(
         "collected", "revenue", BASE_UNITS, "paid - refunded, at the rates of those days", _collected,
+        money=("paid", "refunded"),
     ),
     figure(
         "deals_won", "revenue", "deals", "deals that stand won, closed in the period",
@@ -299,11 +301,13 @@ FIGURES: tuple[Figure, ...] = (
         "win_rate_by_value_in_base", "revenue", "ratio",
         "amount won/(amount won + lost), of deals closed in the period, at the rates of those days",
         _win_rate, ("pipeline",),
+        money=("won", "lost"),
     ),
     figure(
         "deal_size_in_base", "revenue", BASE_UNITS,
         "amount won/deals won, of deals won in the period that a rate of that day puts a price on",
         _size, ("pipeline",), adds=False,
+        money=("amount",),
     ),
     figure(
         "lead_won_value", "revenue", BASE_UNITS,
@@ -320,22 +324,26 @@ FIGURES: tuple[Figure, ...] = (
         "forecast", "forecast", BASE_UNITS,
         "E = sum of amount x probability of the open deals; with a period of those expected to close in it",
         _forecast, ("pipeline",), adds=False,
+        money=("without probability", "without close date"),
     ),
     figure(
         "forecast_sd", "forecast", BASE_UNITS,
         "square root of the sum of amount^2 x p x (1 - p) of the open deals: what E is uncertain by",
         _forecast_sd, ("pipeline",), adds=False,
+        money=("without probability", "without close date"),
     ),
     figure(
         "forecast_accuracy", "forecast", "ratio",
         "1 - |foreseen - came|/came, of months that have ended (or of the period), so many days before their end: "
         "foreseen = won by then + amount x probability of the deals then open and expected to close in it",
         _accuracy, (), ("term", "days_ahead"),
+        money=("foreseen", "won by then", "came"),
     ),
     figure(
         "velocity", "forecast", BASE_UNITS,
         "per day: open deals x win rate x average won/mean cycle days, over the 90 days up to the end of the period",
         _velocity, ("pipeline",), adds=False,
+        money=("won_amount",),
     ),
 )  # fmt: skip
 

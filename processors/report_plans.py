@@ -24,6 +24,8 @@ ALIASES = {
 #: Figures of one value that do not grow by the day, beside shares, means and durations (`Figure.adds`).
 _LEVEL_FIGURES = frozenset(("cac", "arpa", "clv", "clv_realised", "onboardings_open", "crowded_browsers"))
 _PPM = 1_000_000
+#: The inputs of a target.
+_PACE = ("actual", "target", "expected", "projected")
 _MONTHS = 12
 
 
@@ -132,18 +134,22 @@ def figures(known: Sequence[Figure]) -> tuple[Figure, ...]:
             "spend of a team/booked revenue, both of the 12 months up to the end of the period; the note says whether "
             "it lies within the corridor of the definition",
             _share, (), ("team",),
+            money=("spend", "booked"),
         ),
         figure(
             "budget_use", "plans", "ratio", "spend/budget of a team, or of a team on a channel, in the budget's term",
             _use, (), ("team", "channel", "term"),
+            money=("spend", "budget"),
         ),
         figure(
             "target_attainment", "plans", "ratio", "actual/target of a team or owner, in the target's term",
             targets.attainment, (), terms,
+            money=_PACE,
         ),
         figure(
             "target_pace", "plans", "ratio",
             "actual/(target x days passed/days of its term): 1 is on course; a level, such as a rate, is expected whole",
             targets.pace, (), terms,
+            money=_PACE,
         ),
     )  # fmt: skip

@@ -59,6 +59,7 @@ FIGURES: tuple[Figure, ...] = (
     figure(
         "value_per_lead", "lead quality", MINOR_UNITS,
         "leads' shares of the amounts won/leads, of the leads new in the period", _value, _FROM, ("currency",), adds=False,
+        money=("amount",),
     ),
     figure(
         "answers_by_campaign", "lead quality", "handoffs",

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from processors import deals, explain, handoff, identity, ledger, links, scoring
+from processors import customers, deals, explain, handoff, identity, ledger, links, scoring
 from processors.compiled import Compiled
 from processors.days import iso
 from processors.definition.plain import words
@@ -38,6 +38,7 @@ from processors.model import (
 )
 from processors.say import flag_names
 from processors.subject import base_of, effective, process
+from streams.customer_view import customer_view
 from streams.errors import WorkerError
 from streams.topology import LeadTopology
 
@@ -108,7 +109,8 @@ class Subject:
         if self.kind == "deal":
             return self._heading() | self._deal() | {"events": self._events()}
         if self.kind == "account":
-            return self._heading() | {"events": self._events()}
+            customer = customers.fold(self.id, self.items, self.as_of, self.scope.definitions)
+            return self._heading() | customer_view(customer) | {"events": self._events()}
         s, d = self.state, self.definition
         open_ = handoff.open_handoff(s)
         value, until = s.override

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 from msgspec import Struct, field
+from msgspec.structs import replace
 
 from processors import columns
 from processors.additive import Contribution
@@ -170,7 +171,8 @@ def replay(
     :param progress: called with (lines read, lines in all).
     """
     found = survey(lines)
-    topology = LeadTopology(settings, definition, partitions=partitions)
+    # A file has its own times; those of a simulation (a demo's settings) would scale them as if they were the wall's.
+    topology = LeadTopology(replace(settings, clock="wall"), definition, partitions=partitions)
     topology.guarded = False  # nobody is called by a replay, so there is nothing to hold back
     topology.restates = False  # nothing was final before
     topology.apply(found.reference)

@@ -414,6 +414,8 @@ def _contradictions(settings: Settings) -> list[str]:
             f"sasl_* is set, but security_protocol = {settings.security_protocol!r} does not log in; "
             f'set security_protocol = "SASL_SSL" (or "SASL_PLAINTEXT")'
         )
+    if settings.ssl_cafile and not Path(settings.ssl_cafile).is_file():
+        found.append(f"ssl_cafile = {settings.ssl_cafile!r}: no such file; name CA certificates in PEM form")
     for part in settings.bootstrap.split(","):
         host, _, port = part.strip().rpartition(":")
         if not host or not port.isdigit():

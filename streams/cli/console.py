@@ -21,6 +21,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from typer.core import TyperGroup
 
+from processors.definition.reader import DefinitionError
 from streams.clock import iso
 from streams.errors import WorkerError
 from streams.kafka_tools import KafkaToolError
@@ -62,10 +63,14 @@ class Invocation:
 class ErrorsInOneLine(TyperGroup):
     """Turns expected exceptions into a line on stderr and an exit code; ``--debug`` lets them through."""
 
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        _untyped_flags(self)
+
     def invoke(self, ctx: Any) -> Any:
         try:
             return super().invoke(ctx)
-        except (UserError, SettingsError) as error:
+        except (UserError, SettingsError, DefinitionError) as error:
             _give_up(ctx, error, MISUSED)
         except (DataError, KafkaToolError, WorkerError) as error:
             _give_up(ctx, error, WRONG)
@@ -79,6 +84,15 @@ class ErrorsInOneLine(TyperGroup):
             if isinstance(error, typer.Exit | typer.Abort):
                 raise
             _give_up(ctx, error, WRONG, f"{type(error).__name__}: {error} (--debug shows where)")
+
+
+def _untyped_flags(command: Any) -> None:
+    """Help shows a type behind each option. A flag takes no value, and "--publish <bool>" asks for one."""
+    for option in command.params:
+        if getattr(option, "is_flag", False):
+            option.metavar = ""
+    for inner in getattr(command, "commands", {}).values():
+        _untyped_flags(inner)
 
 
 def _give_up(ctx: Any, error: Exception, code: int, text: str | None = None) -> NoReturn:

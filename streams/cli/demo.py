@@ -44,7 +44,7 @@ def register(app: typer.Typer) -> None:
         """
         settings = settings_of(context)
         # The rest of the command line does without what a demo needs.
-        from streams.demo.run import DemoRunsError, Options, run
+        from streams.demo.run import DemoRunsError, FolderError, Options, run
         from streams.local_kafka import LocalKafkaError
 
         options = Options(
@@ -59,6 +59,6 @@ def register(app: typer.Typer) -> None:
         )
         try:
             code = run(settings, options)
-        except (LocalKafkaError, DemoRunsError) as error:
+        except (LocalKafkaError, DemoRunsError, FolderError) as error:
             raise UserError(str(error)) from None
         raise typer.Exit(code)

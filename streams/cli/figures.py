@@ -15,7 +15,7 @@ from processors.additive import Contribution
 from processors.columns import HANDOFF_STATES, SERIES, stage_names
 from processors.compiled import Compiled
 from processors.definition.reader import DefinitionError
-from processors.figure_kit import MINOR_UNITS
+from processors.figure_kit import MINOR_UNITS, PER_MILLE, PER_MILLION
 from processors.market import NOTHING, Market
 from processors.model import DEAL_STATUS, RowVersionError
 from processors.money import show as money
@@ -39,6 +39,8 @@ from streams.cli.console import (
 from streams.cli.events import prepare_codec
 from streams.clock import clock_of
 
+#: Inputs whose names tell a unit that people are not shown.
+_SHARES = {"margin_per_mille": "margin", "per_mille": "shares in sum"}
 _BY_NAME = {figure.name: figure for figure in FIGURES}
 
 
@@ -233,6 +235,8 @@ def plain(value: Value) -> dict[str, Any]:
         found["exact"] = str(number)
     if value.inputs:
         found["inputs"] = value.inputs
+    if value.units:
+        found["input_units"] = value.units
     if value.note:
         found["note"] = value.note
     return found
@@ -281,8 +285,9 @@ def print_formulas(as_json: bool) -> None:
 
 
 def print_values(values: Sequence[Value]) -> None:
-    """Tables: the last label of most figures lies across, what stands alone is listed with what it is made of."""
-    alone: list[Value] = []
+    """Tables: the last label of most figures lies across, what stands alone is listed with what it is made of, each
+    family of figures by itself."""
+    alone: dict[str, list[Value]] = {}
     blocks: dict[str, list[Value]] = {}
     for value in values:
         if value.figure in _SIDE_BY_SIDE:
@@ -290,10 +295,10 @@ def print_values(values: Sequence[Value]) -> None:
         elif _across(value):
             blocks.setdefault(value.figure, []).append(value)
         else:
-            alone.append(value)
-    if alone:
-        _print("figures", ("", "", "value", _FROM), [
-            (value.figure, _labels(value), shown(value), _inputs(value)) for value in alone
+            alone.setdefault(_BY_NAME[value.figure].group, []).append(value)
+    for group, members in alone.items():
+        _print(group, ("", "", "value", "from"), [
+            (value.figure, _labels(value), shown(value), inputs_shown(value)) for value in members
         ])  # fmt: skip
     for title, members in blocks.items():
         across: dict[str, None] = {}
@@ -313,8 +318,6 @@ def print_values(values: Sequence[Value]) -> None:
         )
 
 
-#: Heads what a figure is made of, which is told as programs get it: 100,000 beside 1,000.00 EUR.
-_FROM = "from (money in minor units)"
 #: Figures that make one table, under their own names.
 _SIDE_BY_SIDE = ("entered", "left", "balance")
 _COLUMNS = (*_SIDE_BY_SIDE, "ever", *STATS, *SPEEDS, *HANDOFF_STATES, *DEAL_STATUS, *SERIES)
@@ -335,7 +338,7 @@ def _place(column: str) -> tuple[int, int]:
 
 def _print(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     table = Table(header_style="dim", box=None, pad_edge=False)
-    texts = ("", _FROM) if columns[-1] == _FROM else columns[:1]
+    texts = ("", "from") if columns[-1] == "from" else columns[:1]
     for column in columns:
         table.add_column(column, justify="left" if column in texts else "right", overflow="fold")
     for row in rows:
@@ -360,9 +363,21 @@ def _labels(value: Value, but: str = "") -> str:
     return ", ".join([*parts, *labels.values()])
 
 
-def _inputs(value: Value) -> str:
-    said = [f"{name} {n:,}" for name, n in value.inputs.items() if n or len(value.inputs) <= 2]
+def inputs_shown(value: Value) -> str:
+    """What a value was made of, for people: amounts as money, shares as per cent."""
+    said = [
+        f"{_SHARES.get(name, name)} {_input(n, value.units.get(name, ''))}"
+        for name, n in value.inputs.items()
+        if n or len(value.inputs) <= 2
+    ]
     return ", ".join([*([value.note] if value.note and value.value is not None else []), *said])
+
+
+def _input(n: int, unit: str) -> str:
+    if unit.startswith(MINOR_UNITS):
+        return money(n, unit.removeprefix(MINOR_UNITS).strip())
+    whole = {PER_MILLE: 10, PER_MILLION: 10_000}.get(unit)
+    return f"{_decimal(Fraction(n, whole), 3)} %" if whole else f"{n:,}"
 
 
 def _decimal(number: Fraction, digits: int) -> str:

@@ -24,8 +24,9 @@ from streams.cli.console import (
     say,
     settings_of,
 )
-from streams.cli.events import checked_event
+from streams.cli.events import checked_event, not_ahead
 from streams.cli.publish import KeepGoing, WireFormat, publish_lines, wire_format
+from streams.clock import Clock, clock_of
 from streams.sources.csv_import import CsvMapping, MappingError, RowError, packaged_mapping
 
 _SHOWN = 20
@@ -73,7 +74,8 @@ def register(app: typer.Typer) -> None:
         try:
             plan = CsvMapping(_mapping_text(mapping), mapping)
             with _target(out, publish) as (target, name):
-                made, bad = _convert(plan, paths, target, keep_going=keep_going, quiet=as_json)
+                clock = clock_of(settings_of(context)) if publish else None
+                made, bad = _convert(plan, paths, target, clock, keep_going=keep_going, quiet=as_json)
         except MappingError as error:
             raise UserError(str(error)) from None
         except RowError as error:
@@ -151,10 +153,17 @@ def _draft(folder: Path | None) -> IO[bytes]:
 
 
 def _convert(
-    plan: CsvMapping, paths: list[Path], target: IO[bytes], *, keep_going: bool, quiet: bool
+    plan: CsvMapping,
+    paths: list[Path],
+    target: IO[bytes],
+    clock: Clock | None,
+    *,
+    keep_going: bool,
+    quiet: bool,
 ) -> tuple[Counter[str], int]:
     """Write all events of the files; counts by type, and the number of bad rows.
 
+    :param clock: of the workers, where the events are for them.
     :raises DataError: there are bad rows, and not ``keep_going``.
     """
     made: Counter[str] = Counter()
@@ -168,6 +177,8 @@ def _convert(
                 if not problem:
                     place = f"{mapped.file}:{mapped.line}: {mapped.event['type']}"
                     line = checked_event(mapped.event, place)
+                    if clock is not None:
+                        line = not_ahead(line, clock.now_ms())
                     problem = f"{line.place}: {line.problem}" if line.problem else ""
                 if problem:
                     bad += 1

@@ -108,6 +108,19 @@ def _subject(source: Known, kind: str, subject_id: str) -> Subject:
     return Subject(source.topology, key_of(kind, subject_id), row, source.as_of)
 
 
+def _of_whom(source: Known, subject: Subject) -> Subject:
+    """Whose part it is now, told in a line: the facts of somebody who was merged are the winner's."""
+    met = set()
+    while (key := subject.row.target) and key not in met:
+        met.add(key)
+        row = source.row(key)
+        if row is None:
+            break  # its facts are on their way
+        typer.echo(f"{subject.kind} {subject.id} was merged into {key[2:]}, who is shown instead")
+        subject = Subject(source.topology, key, row, source.as_of)
+    return subject
+
+
 # -- show -----------------------------------------------------------------------------------------------------------
 
 
@@ -128,14 +141,17 @@ def show(
     Example: [bold]leadstream show deal-7 --kind deal --file events.ndjson --as-of 2026-11-22T10:00:00Z[/bold]
     """
     source = known(settings_of(context), file, as_of, definition)
-    found = _subject(source, kind, lead).show()
+    subject = _subject(source, kind, lead)
     if as_json:
-        print_json(found)
+        print_json(subject.show())
         return
+    found = _of_whom(source, subject).show()
     printer = Printer(zone_named(zone or found["time_zone"]), source.as_of, source.file)
     printer.heading(found)
     if kind == "deal":
         printer.deal(found)
+    if kind == "account":
+        printer.account(found)
     if kind in ("deal", "account"):
         printer.events(found)
     else:
@@ -161,14 +177,17 @@ def explain(
     Example: [bold]leadstream explain lead-1 --as-of 2026-11-22T10:00:00Z[/bold]
     """
     source = known(settings_of(context), file, as_of, definition)
-    found = _subject(source, kind, lead).why()
+    subject = _subject(source, kind, lead)
     if as_json:
-        print_json(found)
+        print_json(subject.why())
         return
+    found = _of_whom(source, subject).why()
     printer = Printer(zone_named(zone or found["time_zone"]), source.as_of, source.file)
     printer.heading(found)
     if kind == "deal":
         printer.deal(found)
+    if kind == "account":
+        printer.account(found)
     if kind in ("deal", "account"):
         printer.events(found)
     else:

@@ -183,7 +183,7 @@ def _print_blocks(shown: list[View], printer: Printer) -> None:
     """Where a table would break each cell: a paragraph for each."""
     for h in shown:
         left = _business(h)
-        due = _due(h, printer) + (f" ({left} of business time)" if left else "")
+        due = _due(h, printer) + (f" ({left}, in business time)" if left else "")
         parts = [
             f"{h['lead_id']} ({h['owner'] or 'nobody present'} of {h['team']})",
             _hope(h),

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from decimal import Decimal, InvalidOperation
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from processors.reference import Reference, apply
 from schemas.vocabulary import OF_FAMILY, REFERENCE
 from streams.cli.console import (
     AsJson,
@@ -20,10 +22,14 @@ from streams.cli.console import (
     settings_of,
 )
 from streams.cli.decoding import decoded
-from streams.cli.events import Line, checked_event, lines, message, prepare_codec
-from streams.clock import WallClock
+from streams.cli.events import STDIN, Line, checked_event, lines, message, prepare_codec
+from streams.clock import clock_of
+from streams.definitions import default_definition
 from streams.kafka_tools import Publisher, Reader
 from streams.settings import Settings
+
+#: Fields of reference events that are epoch ms.
+_INSTANTS = ("out_of_office_until", "effective_at", "as_of")
 
 commands = typer.Typer(help="Set and show reference data that every worker reads.", no_args_is_help=True)
 setting = typer.Typer(help="Publish reference data.", no_args_is_help=True)
@@ -81,6 +87,8 @@ def owner(
 
     Example: [bold]leadstream reference set owner owner-1 --team sales --time-zone Europe/Berlin[/bold]
     """
+    if "@" in owner_id:
+        raise UserError(f"owner {owner_id!r}: write an id such as owner-1, not an e-mail address")
     payload: dict[str, Any] = {"owner": owner_id, "team": team, "active": active}
     if weight is not None:
         payload["weight"] = weight
@@ -128,6 +136,8 @@ def events(
 
     Example: [bold]leadstream reference set events rates.ndjson[/bold]
     """
+    if file != STDIN and not Path(file).is_file():
+        raise UserError(f"{file}: no such file; - reads from stdin")
     found = list(lines(file))
     for line in found:
         if not line.problem and line.envelope and line.envelope.type not in OF_FAMILY[REFERENCE]:
@@ -162,7 +172,11 @@ def show(
             (
                 each["key"],
                 instant(each.get("occurred_at")),
-                ", ".join(f"{name}={_short(value)}" for name, value in each.get("payload", {}).items()),
+                ", ".join(
+                    f"{name}={_short(name, value)}"
+                    for name, value in each.get("payload", {}).items()
+                    if value is not None
+                ),
             )
             for each in shown
         ),
@@ -183,25 +197,34 @@ def latest_reference(settings: Settings) -> dict[str, dict[str, Any]]:
     return latest
 
 
-def reference_event(type_: str, payload: dict[str, Any]) -> Line:
-    """A reference event of now, by this command line."""
-    now = WallClock().now_ms()
+def reference_event(settings: Settings, type_: str, payload: dict[str, Any]) -> Line:
+    """A reference event of now, as the deployment's clock has it, by this command line."""
+    now = clock_of(settings).now_ms()
     event = {"type": type_, "occurred_at": now, "source_system": "leadstream-cli", "payload": payload}
     return checked_event(event, type_)
 
 
+def _unusable(line: Line) -> str:
+    """Why workers could make nothing of an event whose fields are right, or not all that was meant; "" if they can."""
+    assert line.envelope is not None
+    told = apply(
+        Reference(defaults=default_definition()), [line.envelope], [line.envelope.occurred_at]
+    ).problems
+    return "; ".join(told)
+
+
 def _publish(settings: Settings, type_: str, payload: dict[str, Any]) -> None:
-    line = reference_event(type_, payload)
-    if line.problem:
-        raise UserError(line.problem)
+    line = reference_event(settings, type_, payload)
+    if problem := line.problem or _unusable(line):
+        raise UserError(problem)
     _send(settings, [line])
 
 
 def _send(settings: Settings, found: list[Line]) -> None:
     """:raises DataError: one of them is bad; nothing is published then."""
     for line in found:
-        if line.problem:
-            raise DataError(f"{line.place}: {line.problem}; nothing was published")
+        if problem := line.problem or _unusable(line):
+            raise DataError(f"{line.place}: {problem}; nothing was published")
     prepare_codec(settings)
     with Publisher(settings) as publisher:
         for line in found:
@@ -210,6 +233,6 @@ def _send(settings: Settings, found: list[Line]) -> None:
     say(f"{len(found)} published to {settings.topics.reference}")
 
 
-def _short(value: object) -> str:
-    text = str(value)
+def _short(name: str, value: object) -> str:
+    text = instant(value) if isinstance(value, int) and name in _INSTANTS else str(value)
     return text if len(text) <= 60 else text[:57] + "..."

@@ -69,7 +69,7 @@ class Printer:
                 ("stage", self.standing(found)),
                 (
                     "merged",
-                    f"into {found['merged_into']}, who is shown instead" if found["merged_into"] else "",
+                    f"into {found['merged_into']}, whose its facts are" if found["merged_into"] else "",
                 ),
                 ("includes", ", ".join(found["aliases"])),
                 ("shared", "by more people than can be told apart" if found["crowded"] else ""),
@@ -182,12 +182,73 @@ class Printer:
             )
         )
 
+    def account(self, found: View) -> None:
+        if found["status"] is None:
+            typer.echo("no event of it has come into effect yet")
+            return
+        status = found["status"].replace("_", " ")
+        status += f", since {self.at(found['since_at'])}" if found["since_at"] else ""
+        paid = (money(n, currency) for currency, n in (found["paid"] or {}).items())
+        self.fields(
+            (
+                ("status", status),
+                (
+                    "customer",
+                    f"since {self.at(found['customer_since_at'])}" if found["customer_since_at"] else "",
+                ),
+                ("left", f"last time for {found['churn_reason']}" if found["churn_reason"] else ""),
+                ("paid", ", ".join(paid)),
+            )
+        )
+        if found["contracts"]:
+            typer.echo()
+            print_table(
+                ("contract", "from", "to", "worth", "renewal due", ""),
+                (
+                    (
+                        c["contract_id"],
+                        c["starts"],
+                        c["ends"],
+                        self.amount(c),
+                        self.at(c["renewal_due_at"]),
+                        c["state"].replace("_", " "),
+                    )
+                    for c in found["contracts"]
+                ),
+            )
+        if found["deals"]:
+            typer.echo()
+            rows = (
+                (d["deal_id"], d["status"], self.amount(d), self.at(d["closed_at"])) for d in found["deals"]
+            )
+            print_table(("deal", "status", "amount", "closed"), rows)
+
     def events(self, found: View) -> None:
         typer.echo()
         print_table(
             ("when", "what", "from"),
-            ((self.at(e["at"]), _what(e), self.place(e)) for e in found["events"]),
+            ((self.at(e["at"]), self.what(e), self.place(e)) for e in found["events"]),
         )
+
+    def what(self, e: View) -> str:
+        """An event in words, with what it carried: amounts as money, instants in the zone."""
+        payload = dict(e["payload"])
+        if isinstance(payload.get("amount"), int) and payload.get("currency"):
+            payload["amount"] = money(payload["amount"], payload.pop("currency"))
+        for name in ("closed_at", "until"):
+            if isinstance(payload.get(name), int):
+                payload[name] = self.at(payload[name]) if payload[name] else None
+        payload.pop("identity", None)  # by which a re-classification finds it; it says nothing to people
+        if payload.get("leads"):
+            payload["leads"] = [_part(x) for x in payload["leads"]]
+        if e["type"].startswith("share_"):  # 0 and "" are what a deal does not tell
+            payload = {name: value for name, value in payload.items() if value}
+        details = [f"{k} {_plain(v)}" if k == "kind" else _detail(v) for k, v in payload.items()]
+        said = ", ".join(text for text in details if text)
+        name = event_words(e["type"])
+        if name.startswith("share "):  # what the deal told of itself
+            name = f"deal {name.removeprefix('share ')}"
+        return name + (f": {said}" if said else "")
 
     # -- explain --
 
@@ -217,7 +278,7 @@ class Printer:
             before, calls = stage, line["handoffs"]
             rows.append(
                 (
-                    self.at(line["at"]), _what(line), points(line["engagement_milli"]), points(line["fit_milli"]),
+                    self.at(line["at"]), self.what(line), points(line["engagement_milli"]), points(line["fit_milli"]),
                     ", ".join(x for x in (moved, handed, "back-fill" if line["backfill"] else "") if x),
                     self.place(line),
                 )
@@ -294,14 +355,14 @@ def _row_name(row: View) -> str:
     }.get(row["why"], rule)
 
 
-def _what(e: View) -> str:
-    """An event in words, with what it carried."""
-    details = [f"{k} {_plain(v)}" if k in ("kind", "amount") else _detail(v) for k, v in e["payload"].items()]
-    said = ", ".join(text for text in details if text)
-    name = event_words(e["type"])
-    if name.startswith("share "):  # what the deal told of itself
-        name = f"deal {name.removeprefix('share ')}"
-    return name + (f": {said}" if said else "")
+def _part(x: Any) -> str:
+    """A lead of a deal: an id, with its weight where there are several."""
+    if isinstance(x, dict):
+        return f"{x.get('lead_id')}" + (
+            f" (weight {_plain(x['weight'])})" if x.get("weight") is not None else ""
+        )
+    lead, n, of = x
+    return str(lead) + (f" (weight {n}/{of})" if of > 1 else "")
 
 
 def _detail(value: Any) -> str:

@@ -64,27 +64,32 @@ class DemoRunsError(Exception):
     """One demo per folder: other commands find it there."""
 
 
+class FolderError(Exception):
+    """A folder that the demo needs cannot be written; the text says what to do."""
+
+
 def run(settings: Settings, options: Options, out: TextIO | None = None) -> int:
     """Run the demo until it is told to stop or its time is up; the exit code.
 
     :param settings: the user's; only the definition and the log level are taken from them.
     :raises LocalKafkaError: Java, Maven or the jars are missing.
     :raises WorkerError: a worker does not start, or Kafka has ended.
-    :raises DemoRunsError: in this folder.
+    :raises DemoRunsError: in this folder; :raises FolderError: it, or that of the data, cannot be written.
     """
     console = Console(file=out or sys.stdout, highlight=False, markup=False)
     # What the workers log is in their files; here it would tear the view. Errors are raised.
     logging.getLogger().addHandler(logging.NullHandler())
     stop, stack = Stop(), ExitStack()
+    demo = _Demo(settings, options, console, stop, stack)
     with stop.listening():
         try:
-            _Demo(settings, options, console, stop, stack).run()
+            demo.run()
         except StoppedError:
             pass
         finally:
             stop.set()  # from here on a signal changes nothing
             began = time.monotonic()
-            with _cut_off_after(END_S):
+            with _cut_off_after(END_S, lambda: demo.folder):
                 stack.close()
     console.print(f"stopped within {time.monotonic() - began:.1f} s, nothing is left behind")
     return 0
@@ -134,8 +139,20 @@ class Stop(threading.Event):
 
 
 @contextmanager
-def _cut_off_after(seconds: float) -> Iterator[None]:
-    timer = threading.Timer(seconds, os._exit, (1,))
+def _cut_off_after(seconds: float, folder: Callable[[], Path | None]) -> Iterator[None]:
+    """End the process if what is inside takes longer, and say so.
+
+    :param folder: the temporary one, None where there is none: it stays then.
+    """
+
+    def cut_off() -> None:
+        left = folder()
+        what = f"; delete what it leaves: {left}" if left is not None and left.exists() else ""
+        text = f"the end took longer than {seconds:g} s and was cut off; Kafka and the workers end by themselves{what}"
+        os.write(sys.stderr.fileno(), f"\n{text}\n".encode())
+        os._exit(1)
+
+    timer = threading.Timer(seconds, cut_off)
     timer.daemon = True
     timer.start()
     try:
@@ -147,8 +164,9 @@ def _cut_off_after(seconds: float) -> Iterator[None]:
 @contextmanager
 def _locked() -> Iterator[None]:
     """Held as long as the demo lives; without it its settings file counts for nothing."""
-    DEMO_LOCK.parent.mkdir(parents=True, exist_ok=True)
-    with DEMO_LOCK.open("a") as lock:
+    with _writable(DEMO_LOCK.parent, "start the demo in a folder that can be written"):
+        lock = DEMO_LOCK.open("a")
+    with lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -161,6 +179,16 @@ def _locked() -> Iterator[None]:
             DEMO_FILE.unlink(missing_ok=True)
 
 
+@contextmanager
+def _writable(folder: Path, remedy: str) -> Iterator[None]:
+    """Makes the folder, and says what to do where it or what is made in it fails."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        yield
+    except OSError as error:
+        raise FolderError(f"{folder}: {error.strerror}; {remedy}") from None
+
+
 class _Demo:
     def __init__(
         self, settings: Settings, options: Options, console: Console, stop: Stop, stack: ExitStack
@@ -168,6 +196,8 @@ class _Demo:
         self._options = options
         self._console = console
         self._stop = stop
+        #: The temporary folder of Kafka's data and the logs, once there is one.
+        self.folder: Path | None = None
         #: Everything that has to be ended, the last first.
         self._stack = stack
         definition = str(Path(settings.definition).resolve()) if settings.definition else ""
@@ -244,9 +274,10 @@ class _Demo:
 
     def _folder(self) -> Path:
         if self._options.data_dir is not None:
-            self._options.data_dir.mkdir(parents=True, exist_ok=True)
-            return self._options.data_dir.resolve()
-        return Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="leadstream-demo-")))
+            with _writable(self._options.data_dir, "name a folder that can be written by --data-dir"):
+                return self._options.data_dir.resolve()
+        self.folder = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="leadstream-demo-")))
+        return self.folder
 
     def _start_clock(self, start_ms: int, records: int) -> ScaledClock:
         """Simulated time begins when the workers do, so that the first hours are not a backlog."""

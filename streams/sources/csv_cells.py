@@ -4,6 +4,7 @@ Decimal, or an overflow) for a text that is none; `why` puts that into words."""
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -32,8 +33,29 @@ def time_ms(text: str, pattern: str, zone: ZoneInfo) -> int:
     return (when.astimezone(UTC) - _EPOCH) // _MS
 
 
-def minor_units(text: str, digits: int) -> int:
-    scaled = Decimal(text.strip()).scaleb(digits)
+#: Digits, grouped by threes or not at all, and a fraction; by what divides it. Whatever else there is, is no number:
+#: 1234.50 with a comma as the divider would be a hundred times as much.
+_WRITTEN = {
+    mark: re.compile(
+        rf"[+-]?(?:\d+|\d{{1,3}}(?P<group>[{group} \u00a0\u202f'’])\d{{3}}(?:(?P=group)\d{{3}})*)(?:\{mark}\d+)?"
+    )
+    for mark, group in ((".", ","), (",", "."))
+}
+
+
+def plain_number(text: str, decimal: str) -> str:
+    """A number as Python reads it. ``decimal``: what divides the fraction, "." or ","; "": no digits are grouped."""
+    text = text.strip()
+    if not decimal:
+        return text
+    found = _WRITTEN[decimal].fullmatch(text)
+    if found is None:
+        raise ValueError(f"{decimal!r} divides, and digits are grouped by threes")
+    return text.replace(found["group"] or " ", "").replace(decimal, ".")
+
+
+def minor_units(text: str, digits: int, decimal: str = "") -> int:
+    scaled = Decimal(plain_number(text, decimal)).scaleb(digits)
     if scaled != scaled.to_integral_value():
         raise ValueError(f"more than {digits} digits after the point")
     return _whole(scaled)
@@ -45,8 +67,8 @@ def _whole(number: Decimal) -> int:
     return int(number)
 
 
-def _number(text: str) -> float:
-    number = float(text)
+def real(text: str, decimal: str = "") -> float:
+    number = float(plain_number(text, decimal))
     if not math.isfinite(number):
         raise ValueError("not finite")
     return number
@@ -62,7 +84,7 @@ def _boolean(text: str) -> bool:
 CONVERTERS: Mapping[str, Callable[[str], Any]] = {
     "text": str,
     "integer": int,
-    "number": _number,
+    "number": real,
     "boolean": _boolean,
 }
 
@@ -71,6 +93,13 @@ def why(kind: str, node: Mapping[str, Any], error: Exception) -> str:
     if kind == "time":
         pattern = node.get("format", "iso")
         return f"is no time of format {pattern!r}" + (" (write `format`)" if "format" not in node else "")
-    if kind == "minor_units":
-        return f"is no amount: {error}" if isinstance(error, ValueError) else "is no amount"
+    if kind in ("minor_units", "number"):
+        said = f"is no {'amount' if kind == 'minor_units' else 'number'}"
+        told = isinstance(error, ValueError) and (kind == "minor_units" or "decimal" in node)
+        said += f": {error}" if told else ""
+        return (
+            said
+            if "decimal" in node
+            else f'{said} (write `decimal` = "," or "." where digits are grouped or a comma divides)'
+        )
     return f"is no {kind}" + (" (true, yes, 1, false, no, 0)" if kind == "boolean" else "")

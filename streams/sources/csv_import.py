@@ -23,7 +23,7 @@
 
 A text is a template: ``{column}`` is replaced, ``{{`` and ``}}`` are braces. A table with ``column`` is
 one column with options: ``type`` (text, integer, number, boolean, minor_units with ``digits``, time with
-``format`` and ``zone``), ``map`` (value to value; what is not in it stays, unless ``otherwise`` names a
+``format`` and ``zone``), ``decimal`` of numbers and amounts ("," for 1.234,50; the other one groups digits), ``map`` (value to value; what is not in it stays, unless ``otherwise`` names a
 value), ``empty`` (omit, keep, null, error) and ``default`` (used where it is empty). Other tables and
 lists are nested. A value made of an empty column is left out of the payload, unless ``empty`` says so; a
 subject, a time or an id made of one is an error.
@@ -44,7 +44,7 @@ from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from processors.definition.lines import Lines
-from streams.sources.csv_cells import CONVERTERS, minor_units, time_ms, why
+from streams.sources.csv_cells import CONVERTERS, minor_units, real, time_ms, why
 
 Event = dict[str, Any]
 
@@ -55,9 +55,13 @@ _EVENT = (
     "type", "when", "subject", "occurred_at", "observed_at", "source_system", "source_event_id", "source_seq",
     "actor", "causation_id", "backfill", "payload",
 )  # fmt: skip
-_COLUMN = ("column", "type", "format", "zone", "map", "otherwise", "empty", "default", "digits")
+_COLUMN = ("column", "type", "format", "zone", "map", "otherwise", "empty", "default", "digits", "decimal")
 _SUBJECT = ("lead_id", "anonymous_id", "deal_id", "account_id")
 _TYPES = ("text", "integer", "number", "boolean", "minor_units", "time")
+#: Options of one column, and the types that they are for.
+_OPTIONS = (
+    ("format", "time"), ("zone", "time"), ("digits", "minor_units"), ("decimal", "number", "minor_units"),
+)  # fmt: skip
 _EMPTY = ("omit", "keep", "null", "error")
 _CONDITION = re.compile(r"(?P<no>!?)(?P<column>.+?)(?:\s+(?P<op>!?=)\s*(?P<text>.*))?")
 
@@ -398,9 +402,10 @@ class _Compiler:
         return self._columns[name]
 
     def _converter(self, path: _Path, node: Mapping[str, Any], kind: str) -> Callable[[str], Any]:
-        for option, of in (("format", "time"), ("zone", "time"), ("digits", "minor_units")):
-            if option in node and kind != of:
-                raise self._m._wrong((*path, option), f'is for type = "{of}"')
+        for option, *of in _OPTIONS:
+            if option in node and kind not in of:
+                raise self._m._wrong((*path, option), "is for type = " + " or ".join(f'"{x}"' for x in of))
+        decimal = self._one_of(path, node, "decimal", (".", ","), "") if "decimal" in node else ""
         if kind == "time":
             pattern = self._m._text((*path, "format"), node.get("format", "iso"))
             zone = self._zone(path, node)
@@ -409,7 +414,9 @@ class _Compiler:
             digits = node.get("digits", 2)
             if not isinstance(digits, int) or not 0 <= digits <= 4:
                 raise self._m._wrong((*path, "digits"), "is a number from 0 to 4")
-            return lambda text: minor_units(text, digits)
+            return lambda text: minor_units(text, digits, decimal)
+        if kind == "number":
+            return lambda text: real(text, decimal)
         return CONVERTERS[kind]
 
     def _zone(self, path: _Path, node: Mapping[str, Any]) -> ZoneInfo:

@@ -12,7 +12,9 @@ from typer.testing import CliRunner, Result
 
 from streams.cli import build, decoding
 from streams.cli.events import checked
+from streams.cli.reference import reference_event
 from streams.dead_letters import dead_letter
+from streams.settings import Settings
 from streams.work import Record
 
 Run = Callable[..., Result]
@@ -63,6 +65,15 @@ def test_every_help_shows_an_example(run: Run, command: tuple[str, ...]) -> None
     assert result.exit_code == 0
     assert "Example" in result.stdout
     assert "leadstream " in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("command", "flag"), [((), "--debug"), (("import",), "--publish"), (("topics", "create"), "--json")]
+)
+def test_a_flag_is_shown_without_a_value(run: Run, command: tuple[str, ...], flag: str) -> None:
+    result = run(*command, "--help")
+    (line,) = (line for line in result.stdout.splitlines() if line.startswith(f"│ {flag} "))
+    assert "<bool>" not in line
 
 
 def test_without_a_command_all_are_listed(run: Run) -> None:
@@ -187,6 +198,13 @@ def test_import_keeps_going_when_asked_and_exits_1(run: Run, tmp_path: Path) -> 
         (("dead-letters", "show", "seven"), "an id is partition:offset"),
         (("reference", "show", "--type", "owner"), "there are address_suppressed, campaign_renamed"),
         (("reference", "set", "fx", "USD", "EUR", "-1", "--date", "2026-11-20"), "No such option"),
+        (("reference", "set", "fx", "USD", "QQQ", "1", "--date", "2026-11-20"), "there is no currency 'QQQ'"),
+        (
+            ("reference", "set", "owner", "o-1", "--team", "sales", "--time-zone", "Mars/X"),
+            "no time zone 'Mars/X'",
+        ),
+        (("reference", "set", "owner", "a@b.c", "--team", "sales"), "not an e-mail address"),
+        (("reference", "set", "events", "none.ndjson"), "none.ndjson: no such file"),
         (("--config", "none.toml", "settings"), "no such settings file"),
     ],
 )
@@ -237,6 +255,17 @@ def test_what_workers_would_refuse_as_too_far_ahead_is_not_published(run: Run, t
         "e.ndjson:3: occurred_at lies 50 hours ahead, workers take up to 24; check the clock of web (too_far)"
     )
     assert "1 of 3 lines are bad, nothing was published" in said[1]
+
+
+def test_a_row_too_far_ahead_is_told_by_its_place_in_the_csv(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "leads.csv").write_text(LEADS + "lead-3,2126-01-01,web\n")
+    (tmp_path / "m.toml").write_text(MAPPING)
+    result = run(
+        "import", "leads.csv", "-m", "m.toml", "--publish", LEADSTREAM_CLOCK="fixed:2026-11-22T10:00:00Z"
+    )
+    assert result.exit_code == 1
+    assert result.stderr.startswith("leads.csv:4: created: occurred_at lies 868,")
+    assert "1 bad row" in result.stderr
 
 
 @pytest.mark.parametrize(
@@ -294,6 +323,27 @@ def test_a_dead_letter_tells_when_as_an_instant() -> None:
     assert decoding.dead_letter(record)["timestamp"] == "2025-11-22T08:26:40Z"
 
 
+def test_reference_events_that_workers_could_not_use_are_not_published(run: Run, tmp_path: Path) -> None:
+    owner = {"type": "owner_changed", "occurred_at": "2026-11-01T00:00:00Z", "source_system": "x"}
+    good = owner | {
+        "payload": {"owner": "o-1", "team": "sales", "active": True, "time_zone": "Europe/Berlin"}
+    }
+    bad = owner | {"payload": {"owner": "o-2", "team": "sales", "active": True, "time_zone": "Berlin"}}
+    (tmp_path / "owners.ndjson").write_text(json.dumps(good) + "\n" + json.dumps(bad))
+    result = run("reference", "set", "events", "owners.ndjson")
+    assert result.exit_code == 1
+    assert result.stderr == (
+        "error: owners.ndjson:2: owner_changed at 2026-11-01T00:00:00Z: owner o-2: there is no time zone 'Berlin'; "
+        "that of the calendar is used; nothing was published\n"
+    )
+
+
+def test_reference_data_are_dated_by_the_clock_of_the_deployment() -> None:
+    settings = Settings(clock="fixed:2018-11-14T18:00:00Z")
+    line = reference_event(settings, "campaign_renamed", {"old": "a", "new": "b"})
+    assert line.event["occurred_at"] == 1_542_218_400_000
+
+
 def test_schemas_are_listed_shown_and_checked(run: Run) -> None:
     listed = json.loads(run("schemas", "list", "--json").stdout)
     assert {"page_viewed", "handoff"} <= {each["name"] for each in listed}
@@ -321,6 +371,20 @@ def test_a_broken_definition_is_told_line_by_line_and_exits_2(run: Run, tmp_path
     assert result.exit_code == 2
     assert result.stderr.startswith("error: ours.toml:3: ")
     assert "colour" in result.stderr
+
+
+@pytest.mark.parametrize(
+    "command",
+    [("queue",), ("show", "lead-1"), ("handoffs", "list"), ("flood", "list"), ("definition", "list"), ("figures",), ("worker",)],
+    ids=" ".join,
+)  # fmt: skip
+def test_a_broken_definition_of_the_settings_is_told_by_every_command(
+    run: Run, tmp_path: Path, command: tuple[str, ...]
+) -> None:
+    (tmp_path / "ours.toml").write_text('name = "ours"\nversion = 1\ncolour = "red"\n')
+    result = run(*command, LEADSTREAM_DEFINITION="ours.toml")
+    assert result.exit_code == 2
+    assert result.stderr.startswith("error: ours.toml:3: ")
 
 
 @pytest.mark.parametrize(

@@ -295,3 +295,39 @@ def test_the_guide_hands_kcat_a_file_line_by_line() -> None:
     text = guide(Settings(), [], Path(".leadstream/demo.toml"), Path("logs"))
     (line,) = (line for line in text.splitlines() if "kcat" in line)
     assert line.endswith("-l FILE")
+
+
+def test_an_end_that_is_cut_off_says_so_and_what_it_leaves(tmp_path: Path) -> None:
+    program = (
+        "import sys, time; from pathlib import Path; from streams.demo.run import _cut_off_after\n"
+        "with _cut_off_after(0.1, lambda: Path(sys.argv[1])): time.sleep(60)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(tmp_path)],
+        check=False, capture_output=True, text=True, cwd=PROJECT, env=os.environ | {"PYTHONPATH": str(PROJECT)}, timeout=30,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert done.stderr == (
+        "\nthe end took longer than 0.1 s and was cut off; Kafka and the workers end by themselves; delete what it "
+        f"leaves: {tmp_path}\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ((), ".leadstream: Not a directory; start the demo in a folder that can be written"),
+        (("--data-dir", "file"), "file: File exists; name a folder that can be written by --data-dir"),
+    ],
+)
+def test_a_folder_that_cannot_be_written_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: tuple[str, ...], says: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("streams.demo.run.require", lambda: None)
+    (tmp_path / "file").write_text("")
+    if not options:
+        monkeypatch.setattr("streams.demo.run.DEMO_LOCK", Path("file/.leadstream/demo.lock"))
+    result = CliRunner().invoke(build(), ["demo", "--once", "0", *options])
+    assert result.exit_code == 2
+    assert result.stderr.splitlines()[-1].endswith(says)

@@ -243,6 +243,34 @@ def test_a_header_read_with_the_wrong_delimiter_is_told_so(tmp_path: Path) -> No
         mapped(tmp_path, HEAD + WHEN, "id;on\n1;2026-01-01\n")
 
 
+@pytest.mark.parametrize(
+    ("decimal", "cell", "made"),
+    [
+        (",", "1.234,50", 123_450), (",", "1234,5", 123_450), (",", "-1.234.567", -123_456_700), (",", "12", 1_200),
+        (",", "1 234,50", 123_450), (",", "1\u202f234", 123_400), (".", "1,234.50", 123_450), (".", "1'234.5", 123_450),
+        (",", "1234.50", None), (",", "1.23,4", None), (",", "1.234 567", None), (".", "1.234,50", None), (",", "1e3", None),
+    ],
+)  # fmt: skip
+def test_a_comma_may_divide_and_digits_may_be_grouped(
+    tmp_path: Path, decimal: str, cell: str, made: int | None
+) -> None:
+    """What is written otherwise is refused: 1234.50 read with a comma would be a hundred times as much."""
+    value = f'{{ column = "x", type = "minor_units", decimal = "{decimal}" }}'
+    mapping, text = HEAD + WHEN + f"payload = {{ v = {value} }}", f'id,on,x\n1,2026-01-01,"{cell}"\n'
+    if made is None:
+        assert f"is no amount: {decimal!r} divides" in error_of(tmp_path, mapping, text)
+    else:
+        assert only(tmp_path, mapping, text)["payload"] == {"v": made}
+
+
+def test_without_decimal_a_comma_is_refused_with_the_remedy(tmp_path: Path) -> None:
+    mapping = HEAD + WHEN + 'payload = { v = { column = "x", type = "minor_units" } }'
+    assert 'write `decimal` = ","' in error_of(tmp_path, mapping, 'id,on,x\n1,2026-01-01,"1.234,50"\n')
+    assert 'is for type = "number" or "minor_units"' in refused(
+        mapping.replace("minor_units", 'text", decimal = ",')
+    )
+
+
 def test_a_file_that_no_part_is_for_is_told(tmp_path: Path) -> None:
     with pytest.raises(MappingError, match=r"no \[\[file\]\] is for other\.csv"):
         mapped(tmp_path, HEAD + WHEN, "id,on\n", name="other.csv")

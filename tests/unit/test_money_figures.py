@@ -9,7 +9,7 @@ import pytest
 
 from processors.days import DAY, day_number, iso, months_before
 from processors.report import FIGURES, report
-from streams.cli.figures import print_report, shown
+from streams.cli.figures import inputs_shown, print_report, print_values, shown
 from streams.state_reader import figures_of_rows, loaded
 from tests.money_world import EUR, Shop, on
 from tests.strategies import T0
@@ -151,6 +151,52 @@ def test_velocity_shows_what_it_is_made_of(books: Shop) -> None:
     assert books.inputs("velocity", at=MARCH_END) == {
         "open": 2, "won": 2, "lost": 1, "won_amount": 150_000, "cycle_days": 17,
     }  # fmt: skip
+
+
+def test_what_a_figure_of_money_is_made_of_is_told_as_money(books: Shop) -> None:
+    """Minor units without a currency read as a hundred times as much."""
+    found = {(v.figure, *v.labels.values()): inputs_shown(v) for v in books.values(at=MARCH_END)}
+    assert found["velocity",] == "open 2, won 2, lost 1, won_amount 1,500.00 EUR, cycle_days 17"
+    assert found["cost_per_lead",] == "spend 311.00 EUR, leads 2, unpriced CHF 0.70 CHF"
+    assert found["win_rate_by_value_in_base",] == "won 1,500.00 EUR, lost 500.00 EUR"
+    assert found["win_rate_by_value", "EUR"] == "won 500.00 EUR, lost 500.00 EUR"
+    assert found["roas", "last"].startswith("attributed 900.00 EUR, spend 311.00 EUR")
+    assert found["roas", "last"].endswith(", margin 75 %, unpriced CHF 0.70 CHF")
+    term = "2026-03-01..2026-03-31"
+    assert "target 2,860.00 EUR" in found["target_attainment", "sales", "(empty)", "booked_revenue", term]
+    assert "target 2," in found["target_attainment", "marketing", "(empty)", "mql", term]
+    assert "target 50 %" in found["target_attainment", "sales", "(empty)", "win_rate", term]
+
+
+def test_figures_are_printed_by_family(books: Shop, capsys: pytest.CaptureFixture[str]) -> None:
+    print_values(books.values(at=MARCH_END, only=("leads", "cac", "collected", "sqls")))
+    lines = [line.split()[0] for line in capsys.readouterr().out.splitlines() if line.strip()]
+    assert [x for x in lines if x != "value"] == [
+        "funnel",
+        "leads",
+        "sqls",
+        "revenue",
+        "collected",
+        "customer",
+        "cac",
+    ]
+
+
+def test_no_input_that_is_money_is_told_without_a_currency(books: Shop) -> None:
+    money = {
+        "spend",
+        "booked",
+        "budget",
+        "attributed",
+        "amount",
+        "won_amount",
+        "paid",
+        "refunded",
+        "collected",
+    }
+    for value in books.values(at=MARCH_END):
+        of_money = {name for name in value.inputs if name in money or name.startswith("unpriced ")}
+        assert of_money <= set(value.units), value.figure
 
 
 def test_spend_by_whatever_it_was_for(books: Shop) -> None:
@@ -323,8 +369,8 @@ def test_people_are_told_in_which_unit_money_is_that_a_figure_is_made_of(
     more: dict[str, Any] = {"market": books.topology.market, "reference": books.topology.reference}
     print_report(totals, books.topology.definitions, MARCH_END, only=["collected"], **more)
     *_, head, line = (" ".join(x.split()) for x in capsys.readouterr().out.splitlines())
-    assert head == "value from (money in minor units)"
-    assert line == "collected 500.00 EUR paid 60,000, refunded 10,000"
+    assert head == "value from"
+    assert line == "collected 500.00 EUR paid 600.00 EUR, refunded 100.00 EUR"
 
 
 @pytest.mark.parametrize(

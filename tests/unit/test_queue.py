@@ -307,7 +307,7 @@ def test_on_a_narrow_terminal_each_call_is_a_paragraph(run: Run, monkeypatch: py
     result = run("queue", *AS_OF)
     lines = result.stdout.splitlines()
     assert "  1  lead-0 (owner-1 of sales)" in lines
-    assert "     first touch in 3 h (3 h of business time)" in lines
+    assert "     first touch in 3 h (3 h, in business time)" in lines
     assert all(len(line) <= 80 for line in lines[1:])
 
 

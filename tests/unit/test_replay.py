@@ -220,6 +220,15 @@ def test_a_line_says_when_it_was_recorded() -> None:
 # -- reference and market data ----------------------------------------------------------------------------------------
 
 
+def test_the_times_of_a_file_are_its_own_also_beside_a_demo() -> None:
+    """A demo's settings name a clock that runs 600 times as fast; the workers ask it when a record was recorded."""
+    found = ndjson([OWNER, *raising()])
+    beside = Settings(clock="scaled:2026-11-23T08:00:00Z@2026-11-10T10:00:00Zx600")
+    done = [replay(settings, DEFAULT, lambda: found) for settings in (Settings(), beside)]
+    rows = [dict(each.rows()) for each in done]
+    assert rows[0] == rows[1]
+
+
 def test_reference_data_are_known_first_wherever_they_stand() -> None:
     assert [r["owner"] for r in handoffs_of([*raising(), OWNER])] == ["owner-1"]
     done = fold([*raising(), OWNER])

@@ -77,6 +77,7 @@ def test_folders_of_caches_and_test_data_are_no_settings() -> None:
         ({"LEADSTREAM_SECURITY_PROTOCOL": "SASL_SSL"}, "needs sasl_mechanism"),
         ({"LEADSTREAM_SASL_USERNAME": "u"}, "does not log in"),
         ({"LEADSTREAM_BOOTSTRAP": "broker"}, "'broker' is not host:port"),
+        ({"LEADSTREAM_SSL_CAFILE": "nowhere.pem"}, "ssl_cafile = 'nowhere.pem': no such file"),
         ({"LEADSTREAM_CONFIG": "nowhere.toml"}, "no such settings file; correct LEADSTREAM_CONFIG"),
     ],
 )
