@@ -29,7 +29,7 @@ from processors import (
 from processors.additive import EMPTY, Contribution, Key
 from processors.events import Event
 from processors.fold import feed, new_state
-from processors.model import Erasure, Row, decode_spoken, encode
+from processors.model import Erasure, Member, Row, decode_spoken, encode
 from processors.scope import Scope
 from processors.subject import Result, Told, base_of, effective
 
@@ -82,6 +82,8 @@ def settle(row: Row, now: int, scope: Scope, live: bool, result: Result) -> None
         _settle_alias(row, now, scope, live, result)
     elif row.floor:
         _settle(row, now, scope, live, result)
+    if live:
+        _remind_visitors(row, now, scope, result)
 
 
 def _settle(row: Row, now: int, scope: Scope, live: bool, result: Result) -> None:
@@ -113,8 +115,24 @@ def _settle(row: Row, now: int, scope: Scope, live: bool, result: Result) -> Non
 def _ask_visitors(row: Row, at: int, now: int, scope: Scope, result: Result) -> None:
     """What the person did before they were known lies with their browsers, also with one that has not answered yet."""
     names = [name for name in identity.asks(scope.subject, row, now) if name[:1] == "a"]
-    if not names:
-        return
+    if names:
+        _ask(row, names, at, now, scope, result)
+
+
+def _remind_visitors(row: Row, now: int, scope: Scope, result: Result) -> None:
+    """A browser that others use as well takes what comes late of a time that is erased: it may have been theirs."""
+    at = max((x.at for x in row.erasures if x.done), default=0)
+    names = [name for name, m in row.members.items() if name[:1] == "a" and m.alias and _has_before(m, at)]
+    if names:
+        _ask(row, names, at, now, scope, result)
+
+
+def _has_before(m: Member, at: int) -> bool:
+    first = int.from_bytes(m.ledger[:8], "big") >> 22 if m.ledger else at + 1
+    return first <= at or any(_has_before(x, at) for x in m.members.values())
+
+
+def _ask(row: Row, names: list[str], at: int, now: int, scope: Scope, result: Result) -> None:
     now_seen = subject.seen(row, row.head, scope)
     # of what went out of the row the residue tells: it moves nothing
     was, became = result.moved if result.moved is not None else (now_seen, now_seen)

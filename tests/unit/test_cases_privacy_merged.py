@@ -216,3 +216,19 @@ def test_case_47_no_count_falls_below_zero_where_the_rest_stands_elsewhere_than_
             for x in (before, after)
         )
         assert still == kept, name
+
+
+def test_case_47_a_shared_browser_keeps_nothing_that_comes_late_of_an_erased_time() -> None:
+    f = Funnel()
+    for t, lead in ((at(0), "lead-1"), (at(2), "lead-2")):
+        f.fit(t, lead)
+        f.say("identified", t + HOUR, {"anonymous_id": "v-1", "lead_id": lead}, lead=lead)
+    erase(f, at(4))
+    before = figures(f)
+    for t, url in ((at(1), MARK), (at(3), "other")):
+        f.say("page_viewed", t, {"url": url}, subject={"anonymous_id": "v-1"}, recorded_at=at(4, 0, -1))
+    assert marked(f) == []
+    assert [e[3] for e in effective(f.row("l:lead-2")) if e[3] == "other"] == ["other"]
+    assert f.total("engaged") == 1
+    assert [k for k, n in before.items() if figures(f).get(k, 0) < n] == []
+    assert f.total("alias_drift") == 0
