@@ -138,7 +138,7 @@ def _ask(row: Row, names: list[str], at: int, now: int, scope: Scope, result: Re
     was, became = result.moved if result.moved is not None else (now_seen, now_seen)
     found, _ = links.settle(row, now, scope)
     wanted = identity.copies(scope.subject, row, found, now)
-    for name in sorted(names):
+    for name in sorted(wanted.keys() & names):  # one that is not ours any more is told so anyway
         version = row.sent.get(name, 0) + 1
         row.sent = {**row.sent, name: version}
         result.told.append(Told(name, scope.subject, version, replace(wanted[name], version=version), at))

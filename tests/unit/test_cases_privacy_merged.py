@@ -232,3 +232,14 @@ def test_case_47_a_shared_browser_keeps_nothing_that_comes_late_of_an_erased_tim
     assert f.total("engaged") == 1
     assert [k for k, n in before.items() if figures(f).get(k, 0) < n] == []
     assert f.total("alias_drift") == 0
+
+
+def test_case_47_a_browser_that_turned_out_too_late_to_be_theirs_is_theirs_no_more() -> None:
+    """Its `identified` was recorded after the request, which is read last: it is dropped, and with it what it brought."""
+    f = Funnel(now=at(5))
+    f.say("page_viewed", at(0), {"url": MARK}, subject={"anonymous_id": "v-1"}, recorded_at=at(0))
+    f.say("identified", at(1), {"anonymous_id": "v-1", "lead_id": "lead-1"}, recorded_at=at(5))
+    erase(f, at(3), recorded_at=at(3))
+    assert f.dead() == []
+    assert marked(f) == [b"a:v-1"], "of a visitor of whom nobody knows who it was"
+    assert f.total("alias_drift") == 0
