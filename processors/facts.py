@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from processors import answers, consent, deal_facts, handoff, lifecycle, scoring
+from processors import answers, consent, deal_facts, handoff, lifecycle, scoring, visits
 from processors.definition.model import MILLI
 from processors.events import KIND
 from processors.fact import Fact, Handler
@@ -87,7 +87,7 @@ def _overridden(s: State, f: Fact) -> None:
 def _reclassified(s: State, f: Fact) -> None:
     """What the event was worth is gone from now on; a lead handed over stays so, and is flagged (case 42)."""
     if type(f.data) is list:
-        s.agents = {**s.agents, f.data[0]: f.data[1]}
+        s.agents = {**s.agents, **visits.reclassified(f.data)}
     scoring.rescore(s, f.scope, f.d)
     h = handoff.open_handoff(s)
     if h is not None and not h.flags & RECLASSIFIED:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from typing import Any
 
 import pytest
 
@@ -272,3 +273,32 @@ def test_case_44_a_holiday_added_after_the_start_counts_for_open_clocks() -> Non
     f.say("accepted", now.due_decide)
     assert not f.handoffs()[0].late_decide
     assert f.handoffs()[0].outcome == ACCEPTED
+
+
+@pytest.mark.parametrize(
+    ("type_", "payload", "names"),
+    [
+        ("content_downloaded", {"asset_id": "a"}, {"source_event_id": None, "event_id": "0190-a"}),
+        (
+            "email_clicked",
+            {"send_id": "s", "agent": "human"},
+            {"source_event_id": None, "event_id": "0190-a"},
+        ),
+        (
+            "email_clicked",
+            {"send_id": "s", "agent": "human"},
+            {"source_event_id": "c-1", "event_id": "0190-a"},
+        ),
+    ],
+)
+def test_case_42_an_event_is_reclassified_by_its_event_id_too(
+    type_: str, payload: dict[str, Any], names: dict[str, Any]
+) -> None:
+    """``of`` is, as the schema says, the source_event_id or event_id of the event."""
+    f = Funnel()
+    f.fit()
+    f.say(type_, at(1, 10), payload, **names)
+    assert f.score() > 0
+    f.say("engagement_reclassified", at(1, 11), {"of": "0190-a", "agent": "bot"})
+    assert f.score() == 0
+    assert f.total("engaged", type=type_, agent="bot") == 1
