@@ -81,7 +81,7 @@ FIELDS: dict[str, tuple[str, ...]] = {
     "social_engaged": ("network", "kind"),
     "survey_answered": ("survey_id", "score", "kind"),
     "product_used": ("feature", "trial"),
-    "engagement_reclassified": ("of", "agent"),
+    "engagement_reclassified": ("of", "agent", "or"),
     "created": ("source", "generated_by"),
     "attributes_changed": ("fields",),
     "assigned": ("owner", "team", "handoff_id"),
@@ -203,8 +203,12 @@ def _natural_key(e: Envelope) -> tuple[str, ...] | None:
     return None
 
 
-def _own_identity(e: Envelope) -> int | None:
-    return None if e.source_event_id is None else identity(e.source_system, e.source_event_id)
+def _own_names(e: Envelope) -> int | list[int] | None:
+    """What its source calls an event; several, if it has several names for it."""
+    names = [] if e.source_event_id is None else [identity(e.source_system, e.source_event_id)]
+    if e.event_id is not None:
+        names.append(identity("", e.event_id))
+    return sorted(names) if len(names) > 1 else names[0] if names else None
 
 
 def fact_identity(e: Envelope, canonical: Callable[[], bytes]) -> int:
@@ -270,7 +274,7 @@ def _kept(e: Envelope) -> Any:
     values = [p.get(name) for name in fields]
     if e.type == "email_opened" or e.type == "email_clicked":
         # its identity is the natural key; a re-classification names it as its source did
-        values[1] = _own_identity(e)
+        values[1] = _own_names(e)
         if len(values) > 2 and values[2]:
             values[2] = _plain_url(values[2])
     elif e.type == "merged":  # whoever takes it back may know it by another name than its source
@@ -282,6 +286,7 @@ def _kept(e: Envelope) -> Any:
         values = [
             identity(e.source_system, str(p.get("of"))),
             _AGENTS.get(str(p.get("agent")), UNKNOWN_AGENT),
+            identity("", str(p.get("of"))),
         ]
     if e.type in _WITH_ACTOR and (e.actor_id or e.actor_type):
         values.append([e.actor_type, e.actor_id])

@@ -6,7 +6,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from processors import answers, consent, deal_facts, handoff, lifecycle, scoring
+from processors import answers, consent, deal_facts, handoff, lifecycle, scoring, visits
 from processors.compiled import Compiled
 from processors.definition.model import MILLI
 from processors.events import KIND
@@ -101,7 +101,7 @@ def _reclassified(s: State, f: Fact) -> None:
     day = f.d.days.day(f.t)
     before, raised = scoring.engagement(s, day, f.d), s.raised
     if type(f.data) is list:
-        s.agents = {**s.agents, f.data[0]: f.data[1]}
+        s.agents = {**s.agents, **visits.reclassified(f.data)}
     scoring.rescore(s, f.scope, f.d)
     j = s.journeys[-1]
     h = j.handoffs[-1] if j.handoffs and not j.exited else None

@@ -322,14 +322,22 @@ def left_standing(me: str, row: Row) -> Iterator[tuple[Name, tuple[Journey, Hand
 
 
 def gather(members: dict[str, Member], out: list[Item], known: int = 0) -> None:
-    """The facts of all members; an alias's could not be known to be this lead's before the merge was."""
+    """The facts of all members; an alias's could not be known to be this lead's before the merge was. Of two claims of
+    one identity that could be known from the same instant on, the one that was recorded first stays."""
+    found: dict[int, list[Item]] = {}
+    _collect(members, found, known)
+    for since, run in found.items():
+        out += [ledger.known_from(e, since) for e in once(run)] if since else run
+
+
+def _collect(members: dict[str, Member], out: dict[int, list[Item]], known: int) -> None:
+    """By since when they could be known to be this lead's."""
     for m in members.values():
         if m.asks:
             continue
         since = max(known, m.known)
-        run = ledger.items(m.ledger, m.data)
-        out += [ledger.known_from(e, since) for e in run] if since else run
-        gather(m.members, out, since)
+        out.setdefault(since, []).extend(ledger.items(m.ledger, m.data))
+        _collect(m.members, out, since)
 
 
 def apart(members: dict[str, Member]) -> list[tuple[int, list[Item]]]:

@@ -29,7 +29,7 @@ from processors import (
 from processors.additive import EMPTY, Contribution, Key
 from processors.events import Event
 from processors.fold import feed, new_state
-from processors.model import Erasure, Row, decode_spoken, encode
+from processors.model import Erasure, Member, Row, decode_spoken, encode
 from processors.scope import Scope
 from processors.subject import Result, Told, base_of, effective
 
@@ -82,6 +82,8 @@ def settle(row: Row, now: int, scope: Scope, live: bool, result: Result) -> None
         _settle_alias(row, now, scope, live, result)
     elif row.floor:
         _settle(row, now, scope, live, result)
+    if live:
+        _remind_visitors(row, now, scope, result)
 
 
 def _settle(row: Row, now: int, scope: Scope, live: bool, result: Result) -> None:
@@ -111,21 +113,35 @@ def _settle(row: Row, now: int, scope: Scope, live: bool, result: Result) -> Non
 
 
 def _ask_visitors(row: Row, at: int, now: int, scope: Scope, result: Result) -> None:
-    """What the person did before they were known lies with their browsers."""
-    names = [name for name, m in row.members.items() if m.alias and name[:1] == "a"]
-    if not names:
-        return
+    """What the person did before they were known lies with their browsers, also with one that has not answered yet."""
+    names = [name for name in identity.asks(scope.subject, row, now) if name[:1] == "a"]
+    if names:
+        _ask(row, names, at, now, scope, result)
+
+
+def _remind_visitors(row: Row, now: int, scope: Scope, result: Result) -> None:
+    """A browser that others use as well takes what comes late of a time that is erased: it may have been theirs."""
+    at = max((x.at for x in row.erasures if x.done), default=0)
+    names = [name for name, m in row.members.items() if name[:1] == "a" and m.alias and _has_before(m, at)]
+    if names:
+        _ask(row, names, at, now, scope, result)
+
+
+def _has_before(m: Member, at: int) -> bool:
+    first = int.from_bytes(m.ledger[:8], "big") >> 22 if m.ledger else at + 1
+    return first <= at or any(_has_before(x, at) for x in m.members.values())
+
+
+def _ask(row: Row, names: list[str], at: int, now: int, scope: Scope, result: Result) -> None:
     now_seen = subject.seen(row, row.head, scope)
     # of what went out of the row the residue tells: it moves nothing
     was, became = result.moved if result.moved is not None else (now_seen, now_seen)
     found, _ = links.settle(row, now, scope)
     wanted = identity.copies(scope.subject, row, found, now)
-    for name in sorted(names):
-        if name in wanted:
-            version = row.sent.get(name, 0) + 1
-            row.sent = {**row.sent, name: version}
-            member = replace(wanted[name], version=version)
-            result.told.append(Told(name, scope.subject, version, member, at))
+    for name in sorted(wanted.keys() & names):  # one that is not ours any more is told so anyway
+        version = row.sent.get(name, 0) + 1
+        row.sent = {**row.sent, name: version}
+        result.told.append(Told(name, scope.subject, version, replace(wanted[name], version=version), at))
     result.moved = (was, became._replace(links=links.figures(row)))
 
 
@@ -227,6 +243,8 @@ def _afresh(scope: Scope) -> Scope:
 # Figures ----------------------------------------------------------------------------------------------------------
 
 _Both = dict[str, Contribution]
+#: Labels that are the lead's of today.
+_WHOSE = frozenset(("source", "segment"))
 #: Figures of what is open now: nothing of it is left to be counted.
 _OPEN = frozenset(("balance", "left", "left_on", "stay_on", "untouched", "untouched_on", "delay_open_on",
                    "stranded", "alias_drift", "crowded"))  # fmt: skip
@@ -244,6 +262,7 @@ def _counted(gone: _Both, at: int, scope: Scope) -> _Both:
     """Of what a row no longer adds, that which stays counted: stages that were entered have been left, calls that
     were open are withdrawn."""
     day = scope.definitions[-1].days.day(at)
+    stands = _stands_anew(gone[_COARSE])
     out: _Both = {}
     for kind, contribution in gone.items():
         kept: Contribution = {}
@@ -255,12 +274,60 @@ def _counted(gone: _Both, at: int, scope: Scope) -> _Both:
             elif name in ("sla", "sla_on") and labels[1] == "open":
                 labels[1] = "dropped"
             additive.add(kept, [((name, *labels), n)])
+        _still_told(kept)
+        _entered_anew(kept, stands)
+        for (name, *labels), n in list(kept.items()):
             if name == "entered":
                 additive.add(kept, [(("left", *labels), n)])
             elif name == "entered_on":
-                additive.add(kept, [(("left_on", *labels[:-1], day), n)])
+                left = ("left_on", *labels[:-1])
+                # one that is taken back was left when who remains has left it
+                anew = (k[-1] for k, m in contribution.items() if k[:-1] == left and m < 0)
+                additive.add(kept, [((*left, day if n > 0 else min(anew, default=day)), n)])
         out[kind] = kept
     return out
+
+
+def _still_told(kept: Contribution) -> None:
+    """What a row still tells is told under the labels of who is left: it did not go, and stays no nameless count."""
+    families: dict[Key, list[Key]] = {}
+    for key in sorted((key for key in kept if nameless(key) != key), key=repr):
+        of = zip(_TOLD[key[0]], key[1:], strict=True)
+        families.setdefault((key[0], *(x for label, x in of if label not in _WHOSE)), []).append(key)
+    for keys in families.values():
+        for anew in [key for key in keys if kept[key] < 0]:
+            _give(kept, anew, -kept[anew], [key for key in keys if kept.get(key, 0) > 0])
+
+
+def _stands_anew(gone: Contribution) -> dict[Key, int]:
+    """Where who is left stands in a stage that the row had not entered before: (stage, series, source, segment)."""
+    stands = {key[1:]: -n for key, n in gone.items() if key[0] == "balance" and n < 0}
+    return {key: n for key, more in stands.items() if (n := min(more, -gone.get(("entered", *key), 0))) > 0}
+
+
+def _entered_anew(kept: Contribution, stands: dict[Key, int]) -> None:
+    """These entries are not taken back, or more would have left the stage than were there. One of the stage that went
+    under other labels gives way, on its own day."""
+    for labels, most in sorted(stands.items(), key=repr):
+        left = most
+        for anew in sorted((k for k in kept if k[1:5] == labels and kept[k] < 0), reverse=True):
+            if anew[0] in ("entered", "entered_on") and left:
+                n = min(left, -kept[anew])
+                left -= n
+                others = (k for k in kept if k[:2] == anew[:2] and k[1:5] != labels and kept[k] > 0)
+                n -= _give(kept, anew, n, sorted(others, key=repr))
+                additive.add(kept, [(anew, n)])
+
+
+def _give(kept: Contribution, anew: Key, most: int, keys: Sequence[Key]) -> int:
+    """Count what went under ``keys`` under the labels of ``anew``, which it offsets where it is of the same day.
+    :returns: how many."""
+    given = 0
+    for key in keys:
+        n = min(kept[key], most - given)
+        given += n
+        additive.move(kept, {key: n}, {(*anew[:5], *key[5:]) if anew[0] == "entered_on" else anew: n})
+    return given
 
 
 def _keep(row: Row, more: _Both, told: Contribution | None = None) -> None:

@@ -179,7 +179,9 @@ def _touches(t: Totals, by: Labels) -> Iterator[Line]:
         yield key, n, {}, ""
 
 
-def _returns(value: Callable[[int, int, int], Number]) -> Callable[[Totals, Labels], Iterator[Line]]:
+def _returns(
+    value: Callable[[int, int, int], Number], *, of_margin: bool
+) -> Callable[[Totals, Labels], Iterator[Line]]:
     """Of each model, what was attributed against the spend of marketing on the same channel or campaign."""
 
     def make(t: Totals, by: Labels) -> Iterator[Line]:
@@ -195,7 +197,8 @@ def _returns(value: Callable[[int, int, int], Number]) -> Callable[[Totals, Labe
         keys = earned.keys() | {(model, *key) for model in models for key in spend}
         for key in keys | ({(model,) for model in models} if not labels else set()):
             money, cost = earned.get(key, Money()), spend.get(key[1:], Money())
-            inputs = {"attributed": money.minor, "spend": cost.minor, "margin_per_mille": margin}
+            inputs = {"attributed": money.minor, "spend": cost.minor}
+            inputs |= {"margin_per_mille": margin} if of_margin else {}
             yield key, value(money.minor, cost.minor, margin), inputs | beside(money, cost), ""
 
     return make
@@ -300,13 +303,13 @@ FIGURES: tuple[Figure, ...] = (
     ),
     figure(
         "roas", "attribution", "times", "attributed booked revenue/spend of marketing",
-        _returns(lambda earned, cost, _: market.roas(earned, cost)), _WHERE, ("model",),
+        _returns(lambda earned, cost, _: market.roas(earned, cost), of_margin=False), _WHERE, ("model",),
         money=("attributed", "spend"),
     ),
     figure(
         "marketing_roi", "attribution", "ratio",
         "(attributed booked revenue x margin - spend of marketing)/spend of marketing",
-        _returns(market.marketing_roi), _WHERE, ("model",),
+        _returns(market.marketing_roi, of_margin=True), _WHERE, ("model",),
         money=("attributed", "spend"),
     ),
 )  # fmt: skip

@@ -179,6 +179,7 @@ def process(
             stale = _earlier(stale, again)
             if n:
                 out.count("erased", n)
+                scope.linking = True  # one of them may have said who is who
     for told in messages:
         stale = _earlier(stale, _receive(row, told))
     if messages:

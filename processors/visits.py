@@ -56,9 +56,16 @@ def field(data: Any, n: int) -> Any:
 
 def agents_of(items: Iterable[Item], before: dict[int, int]) -> dict[int, int]:
     """Identity of a re-classified event -> its agent; ``before``: what was known already."""
-    return before | {
-        e[3][0]: e[3][1] for e in items if e[1] >> 8 & 255 == _RECLASSIFIED and type(e[3]) is list
-    }
+    out = dict(before)
+    for e in items:
+        if e[1] >> 8 & 255 == _RECLASSIFIED and type(e[3]) is list:
+            out |= reclassified(e[3])
+    return out
+
+
+def reclassified(data: list[int]) -> dict[int, int]:
+    """What a re-classification says: of the event with the first identity, or the third, by source_event_id or event_id."""
+    return dict.fromkeys((data[0], *data[2:]), data[1])
 
 
 def belongs(kind: int, agent: int) -> bool:

@@ -10,12 +10,15 @@ from hypothesis import strategies as st
 
 from processors.additive import Contribution, add
 from processors.events import NAME
-from processors.ledger import items, recorded_at
-from processors.model import EXITS, OPEN, Row, encode
+from processors.identity import place
+from processors.ledger import Item, items, recorded_at
+from processors.model import EXITS, OPEN, Member, Row, encode, load
 from processors.purge import nameless
 from tests.judge import KEY, TIMELINE, played, same, well_said
+from tests.laws.test_identity_laws import crowd
 from tests.strategies import END, SEEDS, Sent, deals, histories, moments, sent
-from tests.world import LAWS, World, handoffs
+from tests.subscriber import Subscriber
+from tests.world import LAW, LAWS, Funnel, World, handoffs
 
 LEADS = ("lead-1", "lead-2")
 _LAGS = st.sampled_from([0, 0, 1500, 5 * 3_600_000, 3 * 86_400_000])
@@ -174,6 +177,71 @@ def test_erasure_among_aliases_keeps_totals_and_leaves_nothing(
         ]
         assert all(e[0] >> 22 > x.t for e in kept)
         assert not any(e[0] >> 22 <= x.t for e in _copied(w, x.event.subject))
+
+
+PEOPLE = ("lead-1", "lead-2", "lead-3")
+
+
+@given(crowd(), requests(PEOPLE, most=3), SEEDS, st.booleans())
+def test_among_everybody_an_erasure_leaves_nothing_and_workers_show_what_rows_add(
+    history: list[Sent], asked: list[Sent], seed: int, live: bool
+) -> None:
+    """Chains and circles of merges, some taken back, browsers of several people, deals; on four partitions."""
+    rng = random.Random(seed)
+    delivery = [*history, *asked]
+    rng.shuffle(delivery)
+    f = Funnel(LAW, END, live=live, owners=())
+    while delivery:
+        some = [delivery.pop() for _ in range(min(len(delivery), rng.randint(1, 9)))]
+        for x in some:
+            f.publish(x)
+        f.driver._step(rng.choice([1, 3, 4000]), None)
+    f.driver.run()
+    f.driver.catch_up()
+    assert f.dead() == []
+    shown = {k: n for k, n in f.topology.totals().items() if n}
+    assert ("alias_drift",) not in shown
+    balance: dict[tuple[object, ...], int] = {}
+    for key, n in shown.items():
+        if key[0] in ("entered", "left", "balance"):
+            balance[key[1:]] = balance.get(key[1:], 0) + (n if key[0] == "entered" else -n)
+    assert set(balance.values()) <= {0}
+    rows = {k.decode(): load(v) for k, v in f.driver.all_rows()}
+    for x in asked:
+        lead = x.event.subject
+        kept = items(rows[lead].ledger, rows[lead].data)
+        for row in rows.values():
+            kept += _told_of(lead, row.members)
+        for visitor in (k for k in rows if k[0] == "a"):
+            kept += _used(rows[visitor], visitor, x)
+        assert [e for e in kept if e[0] >> 22 <= x.t and NAME[e[1] >> 8 & 255] not in _WHO] == []
+    for topic in ("stage_changes", "handoffs", "sla", "nurture"):
+        Subscriber().take_all(f.driver.read(getattr(f.settings.topics, topic)))
+    f.restart()
+    assert {k: n for k, n in f.topology.totals().items() if n} == shown
+
+
+_WHO = frozenset(("merged", "unmerged", "identified"))
+
+
+def _told_of(lead: str, members: dict[str, Member]) -> list[Item]:
+    """A lead's facts, as others hold them at any depth."""
+    found: list[Item] = []
+    for name, m in members.items():
+        found += items(m.ledger, m.data) if name == lead and m.alias else []
+        found += _told_of(lead, m.members)
+    return found
+
+
+def _used(row: Row, visitor: str, x: Sent) -> list[Item]:
+    """What a browser keeps of the time that somebody used it who was known by it when they asked."""
+    mine = [
+        link
+        for link in place(visitor, row, 3, END).links
+        if link.target == x.event.subject and link.known <= _heard(x) and link.edge[0] >> 22 <= x.t
+    ]
+    run = items(row.ledger, row.data)
+    return [e for e in run if any(y.since <= e[0] >> 22 < y.until for y in mine)]
 
 
 def _copied(w: World, of: str) -> list[Any]:

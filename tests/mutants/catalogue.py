@@ -323,7 +323,7 @@ MUTANTS = (
     Mutant(
         "an alias of an alias that is lost",
         "processors/identity.py",
-        "        gather(m.members, out, since)\n",
+        "        _collect(m.members, out, since)\n",
         "        pass\n",
         ("tests/unit/test_cases_identity.py::test_case_12_a_chain_of_merges_ends_in_its_last_winner",),
     ),

@@ -8,6 +8,7 @@ from __future__ import annotations
 import pytest
 
 from processors.definition.model import DAY, HOUR, MINUTE
+from processors.events import KIND
 from processors.model import OPEN, TURNED_DOWN, WITHDRAWN, State, encode
 from processors.subject import effective
 from tests.identity_world import (
@@ -453,4 +454,21 @@ def test_case_18_taking_back_what_is_no_merge_of_the_lead_is_refused_until_it_is
     unmerge(f, THREE, MONDAY + 16 * HOUR, 2)
     assert below(f, THREE) == ["l:lead-1", "l:lead-2"]
     assert [x["op"] for x in f.out("stage_changes", THREE, kind="refused")] == ["new"]
+    nothing_on_its_way(f)
+
+
+@pytest.mark.parametrize("first", ["topic order", "other order"])
+def test_case_19_of_two_claims_that_a_merge_brings_the_one_recorded_first_stays(first: str) -> None:
+    """Both could be known to be the winner's only with the merge: that makes them no younger than each other."""
+    f = Funnel(now=at(5))
+    attended = {"event_id": "w", "kind": "webinar"}
+    told = [(at(2), {"anonymous_id": "v-1"}), (at(1), {"lead_id": ONE})]
+    for t, subject in told if first == "topic order" else reversed(told):
+        f.say("event_attended", t, attended, subject=subject, recorded_at=t + HOUR)
+    f.say("identified", at(3), {"anonymous_id": "v-1", "lead_id": ONE}, recorded_at=at(3))
+    f.fit(at(1), TWO)
+    merge(f, ONE, TWO, at(4), 1)
+    assert [
+        e[0] >> 22 for e in effective(f.row("l:lead-2")) if e[1] >> 8 & 255 == KIND["event_attended"]
+    ] == [at(1)]
     nothing_on_its_way(f)

@@ -179,3 +179,67 @@ def test_case_47_the_browser_of_a_merged_lead_forgets_it(erased: tuple[str, ...]
     kept = figures(f)
     f.restart()
     assert figures(f) == kept
+
+
+def test_case_47_a_browser_that_had_not_answered_yet_forgets_too() -> None:
+    """The erasure is read together with the word of whose browser it is, and what was done on it after both."""
+    f = Funnel(now=at(2))
+    f.say("identified", at(1), {"anonymous_id": "v-1", "lead_id": "lead-1"}, recorded_at=at(1), run=False)
+    erase(f, at(2), run=False)
+    f.driver.run()
+    url = f"https://example.org/{MARK}"
+    f.say("page_viewed", at(1, 1), {"url": url}, subject={"anonymous_id": "v-1"}, recorded_at=at(1, 1))
+    assert marked(f) == []
+    assert f.total("alias_drift") == 0
+    assert f.dead() == []
+
+
+def test_case_47_no_count_falls_below_zero_where_the_rest_stands_elsewhere_than_the_whole_did() -> None:
+    """Found by playing: without the merged part the lead had been inactive long since, of a segment of its own, and the
+    new person under the erased id took something."""
+    f = Funnel()
+    f.say("page_viewed", at(0), {"url": "/"}, lead="lead-1")
+    f.say("merged", at(1), {"loser": "lead-2", "winner": "lead-1"}, source_event_id="m-1")
+    f.fit(at(2), "lead-2")
+    f.say("content_downloaded", at(190), {"asset_id": "a"}, lead="lead-2")
+    f.until(at(200))
+    before = figures(f)
+    erase(f, at(189), lead="lead-2", recorded_at=at(200))
+    f.until(at(201))
+    after = figures(f)
+    assert {k: n for k, n in after.items() if n < 0} == {}
+    assert f.total("balance", stage="inactive") == f.total("entered", stage="inactive") == 1
+    assert f.total("left", stage="inactive") == 0
+    for name in ("download_on", "entered_on", "page_on"):
+        kept, still = (
+            sum(n for k, n in x.items() if k[0] == name and (name != "entered_on" or k[1] < 100))
+            for x in (before, after)
+        )
+        assert still == kept, name
+
+
+def test_case_47_a_shared_browser_keeps_nothing_that_comes_late_of_an_erased_time() -> None:
+    f = Funnel()
+    for t, lead in ((at(0), "lead-1"), (at(2), "lead-2")):
+        f.fit(t, lead)
+        f.say("identified", t + HOUR, {"anonymous_id": "v-1", "lead_id": lead}, lead=lead)
+    erase(f, at(4))
+    before = figures(f)
+    for t, url in ((at(1), MARK), (at(3), "other")):
+        f.say("page_viewed", t, {"url": url}, subject={"anonymous_id": "v-1"}, recorded_at=at(4, 0, -1))
+    assert marked(f) == []
+    assert [e[3] for e in effective(f.row("l:lead-2")) if e[3] == "other"] == ["other"]
+    assert f.total("engaged") == 1
+    assert [k for k, n in before.items() if figures(f).get(k, 0) < n] == []
+    assert f.total("alias_drift") == 0
+
+
+def test_case_47_a_browser_that_turned_out_too_late_to_be_theirs_is_theirs_no_more() -> None:
+    """Its `identified` was recorded after the request, which is read last: it is dropped, and with it what it brought."""
+    f = Funnel(now=at(5))
+    f.say("page_viewed", at(0), {"url": MARK}, subject={"anonymous_id": "v-1"}, recorded_at=at(0))
+    f.say("identified", at(1), {"anonymous_id": "v-1", "lead_id": "lead-1"}, recorded_at=at(5))
+    erase(f, at(3), recorded_at=at(3))
+    assert f.dead() == []
+    assert marked(f) == [b"a:v-1"], "of a visitor of whom nobody knows who it was"
+    assert f.total("alias_drift") == 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from typing import Any
 
 import pytest
 
@@ -291,3 +292,32 @@ def test_case_44_a_holiday_moves_open_clocks_when_it_is_in_force_without_any_eve
     assert now.due_decide == h.due_decide + 24 * HOUR
     (told,) = f.out("sla", op="revised")
     assert (told["clock"], told["due_at"], told["as_of"]) == ("decision", now.due_decide, at(1, 13))
+
+
+@pytest.mark.parametrize(
+    ("type_", "payload", "names"),
+    [
+        ("content_downloaded", {"asset_id": "a"}, {"source_event_id": None, "event_id": "0190-a"}),
+        (
+            "email_clicked",
+            {"send_id": "s", "agent": "human"},
+            {"source_event_id": None, "event_id": "0190-a"},
+        ),
+        (
+            "email_clicked",
+            {"send_id": "s", "agent": "human"},
+            {"source_event_id": "c-1", "event_id": "0190-a"},
+        ),
+    ],
+)
+def test_case_42_an_event_is_reclassified_by_its_event_id_too(
+    type_: str, payload: dict[str, Any], names: dict[str, Any]
+) -> None:
+    """``of`` is, as the schema says, the source_event_id or event_id of the event."""
+    f = Funnel()
+    f.fit()
+    f.say(type_, at(1, 10), payload, **names)
+    assert f.score() > 0
+    f.say("engagement_reclassified", at(1, 11), {"of": "0190-a", "agent": "bot"})
+    assert f.score() == 0
+    assert f.total("engaged", type=type_, agent="bot") == 1
