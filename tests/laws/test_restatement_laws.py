@@ -216,7 +216,7 @@ def people(rng: random.Random) -> list[Sent]:
     return out
 
 
-@given(histories(leads=LEADS, most=8, lagged=True), deals(leads=LEADS, most=6), SEEDS)
+@given(histories(leads=LEADS, most=8, lagged=True), deals(leads=LEADS, most=6, lagged=True), SEEDS)
 def test_final_numbers_and_restatements_since_are_the_final_numbers(
     history: list[Sent], traded: list[Sent], seed: int
 ) -> None:
@@ -225,4 +225,6 @@ def test_final_numbers_and_restatements_since_are_the_final_numbers(
     f.say("created", T0, {"source": "event", "generated_by": "marketing"}, lead="lead-0")
     for keeper in lived(f, [*history, *traded, *people(rng)], rng):
         assert keeper.now(f) == held(f, keeper.then)
+    assert not any(x["code"] == "fold_error" for x in f.dead())
+    assert not any(f.topology.failing_by_partition().values())
     agree(f, held(f, Closing(f.now, f.topology.definitions)))
