@@ -25,11 +25,15 @@ def all_handoffs(s: State) -> list[Handoff]:
     return [h for j in s.journeys for h in j.handoffs]
 
 
-def said_before(t: int, used: set[tuple[str, int]], scope: Scope) -> Minted | None:
+def said_before(t: int, used: set[tuple[str, int]], scope: Scope, silent: bool) -> Minted | None:
     """The said handoff that one decided at ``t`` continues: rather one that was open at ``t`` than one that began
-    later, rather one that was answered, then the same trigger, then the earliest."""
+    later, rather one that was answered, then the same trigger, then the earliest.
+
+    :param silent: history completed its ground. Of two that were triggered at ``t`` the one that calls nobody comes
+        first, and ends as a hand is raised: so it is not the other, whatever became of that.
+    """
     best: Minted | None = None
-    first: tuple[bool, bool, int, bool, bool, bool, int, int] | None = None
+    first: tuple[bool, bool, int, bool, bool, bool, bool, int, int] | None = None
     merged = any(m.of != scope.subject for m in scope.minted)
     settled = merged and not scope.claims
     for m in scope.minted:
@@ -39,7 +43,8 @@ def said_before(t: int, used: set[tuple[str, int]], scope: Scope) -> Minted | No
         # Of two leads' calls that are one now, the one to be answered first stays (case 15).
         first_due = (not m.pinned, m.due or NEVER) if merged else (False, 0)
         again = settled and m.trigger != t
-        order = (again, *first_due, m.trigger > t, not m.pinned, m.trigger != t, m.trigger, m.ordinal)
+        other = m.trigger == t and m.silent != silent
+        order = (again, *first_due, m.trigger > t, other, not m.pinned, m.trigger != t, m.trigger, m.ordinal)
         if first is None or order < first:
             best, first = m, order
     return best

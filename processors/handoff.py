@@ -115,7 +115,7 @@ def make(
     :param chosen: who has it, where nobody has to be found.
     """
     used = taken(s)
-    said = said_before(t, used, scope) if known_as is None else known_as
+    said = said_before(t, used, scope, bool(backfill)) if known_as is None else known_as
     silent = bool(backfill)
     if said is not None:
         of, ordinal, start, silent = said.of, said.ordinal, said.start, said.silent

@@ -188,6 +188,7 @@ class Cause(NamedTuple):
 def cause(
     events: Sequence[Event],
     told: Sequence[Told],
+    true: Sequence[Item],
     facts: bytes,
     members: Mapping[str, Member],
     row: Row,
@@ -195,13 +196,14 @@ def cause(
 ) -> Cause:
     """Which of what came is behind a change of what was final: the oldest new fact, or what said who is who.
 
+    :param true: what was held until it happened, and has happened now.
     :param facts: the ledger before, ``members`` likewise.
     """
     named = {NAME.get(e.kind, ""): _item(e) for e in events}
     for name in _LINKS:
         if name in named:
             return Cause(name, named[name])
-    fresh = [_item(e) for e in events if ledger.find(facts, e.b) < 0]
+    fresh = [*true, *(_item(e) for e in events if ledger.find(facts, e.b) < 0)]
     for x in told:
         old = members.get(x.sender)
         word = _link(x, old)

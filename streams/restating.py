@@ -39,7 +39,7 @@ from processors.restate import (
 )
 from processors.say import RECORD_OF, RESTATEMENTS
 from processors.scope import Scope
-from processors.subject import Result, Told
+from processors.subject import Result, Told, effective
 from schemas.codec import ce_headers
 from schemas.codec import encode as encode_record
 from streams.recounting import Recount
@@ -79,6 +79,7 @@ class Was(NamedTuple):
 
     last: int  # its newest event
     due: int
+    held: int  # its earliest fact that was dated in the future
     agents: dict[int, int]
     baseline: bytes
     waiting: bool
@@ -126,6 +127,7 @@ class Restating:
         return Was(
             head.a >> 22,
             head.due,
+            row.held,
             head.agents,
             row.baseline,
             row.waiting,
@@ -170,7 +172,7 @@ class Restating:
             reach = self._reach(was, key, row, parts, events, result)
             if reach == NOWHERE:
                 return []
-            news = bool(events or told)
+            news = bool(events or told) or was.held <= self.now
             mine = [(Cause(DEFINITION), change) for change in self._settle(key, row)]
             if not (news or "refolded" in result.counts):
                 return mine if imported else mine + self._by_time(was, key, row, scope)
@@ -201,13 +203,16 @@ class Restating:
             return restate.of_deal(*parts, closing) if parts is not None else NOWHERE
         if kind == b"c":
             return MONTHS if parts is not None else NOWHERE
+        if was.held <= self.now and was.held < closing.first_open_ms:
+            return MONTHS
         far = restate.of_facts(was.last, was.agents, was.residue, row, events, result, closing)
         return far if far or parts is None else restate.of_lead(*parts, closing)
 
     def _before(
         self, was: Was, key: bytes, news: bool, scope: Scope, recount: Recount | None = None
     ) -> Contribution:
-        """What the row added before the batch. Timers that nobody was there to fire are no news, but for clocks.
+        """What the row added before the batch. Timers that nobody was there to fire are no news, but for clocks; facts that
+        were held until now are.
 
         :param recount: given: by the definitions that its numbers were said under.
         """
@@ -217,6 +222,8 @@ class Restating:
 
         def then(as_of_ms: int | None = None) -> Contribution:
             row = self._row(data, key, scope)
+            if as_of_ms is not None:
+                as_of_ms = min(as_of_ms, was.held - 1)
             if recount is not None:
                 return recount.before(key, row, as_of_ms)
             return figures.of_row(key.decode(), row, _aside(scope), as_of_ms)
@@ -273,9 +280,10 @@ class Restating:
     ) -> list[tuple[Cause, Change]]:
         if not changes:
             return []
-        if not (events or told or was.baseline):
+        true = [e for e in effective(row) if was.held <= e[0] >> 22 <= self.now]
+        if not (events or told or was.baseline or true):
             return [(Cause(DEFINITION), change) for change in changes]
-        why = restate.cause(events, told, was.facts, was.members, row, self.closing)
+        why = restate.cause(events, told, true, was.facts, was.members, row, self.closing)
         if why.word != LATE:
             return [(why, change) for change in changes]
         return [(why._replace(word=self._when(why, change.number, scope)), change) for change in changes]

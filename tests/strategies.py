@@ -10,6 +10,7 @@ import json
 from functools import cache
 from typing import Any, NamedTuple
 
+import msgspec
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
@@ -143,7 +144,8 @@ class Sent(NamedTuple):
         more = {
             k: v
             for k, v in w.items()
-            if k not in ("type", "occurred_at", "source_system", "source_event_id", "payload")
+            if k not in ("type", "occurred_at", "payload")
+            and (k, v) not in (("source_system", "crm"), ("source_event_id", f"e{self.offset}"))
         }
         text = f"sent({w['type']!r}, {_instant(self.t)}, {self.offset}, {w['payload']}"
         if more.get("subject") == {"lead_id": "lead-1"}:
@@ -170,7 +172,9 @@ class Sent(NamedTuple):
     def event(self) -> Event:
         e = decode(self.value, ())
         at = TOPICS.index(self.topic)
-        return from_envelope(e, self.recorded_at, at, 0, self.offset, 3, lambda: self.value)
+        return from_envelope(
+            e, self.recorded_at, at, 0, self.offset, 3, lambda: msgspec.json.encode(e, order="deterministic")
+        )
 
 
 def sent(
@@ -195,35 +199,57 @@ def sent(
 
 FITS = {"role": "CTO", "company_size": 60, "company": "c-1", "country": "DE"}
 ENGAGEMENT = frozenset(
-    ("page_viewed", "form_submitted", "content_downloaded", "email_opened", "email_clicked", "email_unsubscribed",
-     "spam_reported", "event_attended", "event_registered", "ad_clicked", "engagement_reclassified", "product_used")
+    ("page_viewed", "form_submitted", "content_downloaded", "email_sent", "email_delivered", "email_bounced",
+     "email_opened", "email_clicked", "email_unsubscribed", "spam_reported", "event_attended", "event_registered",
+     "ad_clicked", "social_engaged", "survey_answered", "engagement_reclassified", "product_used")
 )  # fmt: skip
-LAW_TOUCHES: st.SearchStrategy[tuple[str, dict[str, Any]]] = st.one_of(
-    st.sampled_from(
-        [
-            ("page_viewed", {"url": "https://example.org/"}),
-            ("page_viewed", {"url": "https://example.org/pricing?utm_source=s&utm_medium=cpc"}),
-            ("content_downloaded", {"asset_id": "a"}),
-            ("content_downloaded", {"asset_id": "b"}),
-            ("form_submitted", {"form_id": "f", "intent": "hand_raise"}),
-            ("event_attended", {"event_id": "w1", "kind": "webinar"}),
-            ("event_attended", {"event_id": "w2", "kind": "webinar"}),
-        ]
+_Typed = tuple[str, dict[str, Any]]
+_STRONG: list[_Typed] = [
+    ("page_viewed", {"url": "https://example.org/"}),
+    ("page_viewed", {"url": "https://example.org/pricing?utm_source=s&utm_medium=cpc"}),
+    ("content_downloaded", {"asset_id": "a"}),
+    ("content_downloaded", {"asset_id": "b"}),
+    ("form_submitted", {"form_id": "f", "intent": "hand_raise"}),
+    ("event_attended", {"event_id": "w1", "kind": "webinar"}),
+    ("event_attended", {"event_id": "w2", "kind": "webinar"}),
+]
+_WEAK: list[_Typed] = [
+    ("page_viewed", {"url": "https://example.org/about"}),
+    ("form_submitted", {"form_id": "g", "intent": "newsletter"}),
+    ("email_clicked", {"send_id": "s1", "agent": "human"}),
+    ("email_clicked", {"send_id": "s2", "agent": "bot"}),
+    ("email_unsubscribed", {}),
+    ("product_used", {"feature": "x", "trial": True}),
+]
+#: What matters to no score of `law_definition`, or to few.
+_REST: list[_Typed] = [
+    (
+        "page_viewed",
+        {"url": "https://example.org/pricing", "referrer": "https://s.example/", "agent": "proxy"},
     ),
-    st.sampled_from(
-        [
-            ("page_viewed", {"url": "https://example.org/about"}),
-            ("form_submitted", {"form_id": "g", "intent": "newsletter"}),
-            ("email_clicked", {"send_id": "s1", "agent": "human"}),
-            ("email_clicked", {"send_id": "s2", "agent": "bot"}),
-            ("email_unsubscribed", {}),
-            ("product_used", {"feature": "x", "trial": True}),
-        ]
-    ),
+    ("email_sent", {"send_id": "s1", "campaign_id": "c-1"}),
+    ("email_delivered", {"send_id": "s1", "campaign_id": "c-1"}),
+    ("email_bounced", {"send_id": "s2", "class": "hard"}),
+    ("email_opened", {"send_id": "s1", "agent": "human"}),
+    ("email_opened", {"send_id": "s2", "agent": "proxy"}),
+    ("email_clicked", {"send_id": "s1", "agent": "unknown", "url": "https://example.org/pricing"}),
+    ("form_submitted", {"form_id": "f", "intent": "content"}),
+    ("form_submitted", {"form_id": "f", "intent": "hand_raise", "agent": "bot"}),
+    ("event_registered", {"event_id": "w1", "kind": "webinar"}),
+    ("ad_clicked", {"ad_id": "a1", "utm": {"source": "ads", "medium": "cpc", "campaign": "c-2"}}),
+    ("social_engaged", {"network": "n", "kind": "like"}),
+    ("survey_answered", {"survey_id": "q", "score": 3, "kind": "nps"}),
+    ("spam_reported", {}),
+]
+#: Those that matter are drawn twice as often as the rest.
+LAW_TOUCHES: st.SearchStrategy[_Typed] = st.one_of(
+    *(st.sampled_from(found) for found in (_STRONG, _STRONG, _WEAK, _WEAK, _REST))
 )
 _ATTRIBUTES = [
     FITS, FITS, {"company_size": 300}, {"role": "intern", "company_size": 2}, {"relationship": "competitor"},
     {"relationship": "prospect"},
+    {"budget": "yes", "authority": True, "need": "", "timing": None, "account_owner": "owner-2"},
+    {"company_size": None, "account_owner": "owner-gone", "address_hash": "h-1"},
 ]  # fmt: skip
 _OWNERS = ["owner-1", "owner-2", "owner-3", "owner-gone"]
 _ANSWERS: list[tuple[str, dict[str, Any]]] = [
@@ -234,9 +260,12 @@ _ANSWERS: list[tuple[str, dict[str, Any]]] = [
     ("rejected", {"reason_code": "spam"}),
     ("rejected", {"reason_code": "not_a_fit"}),
     ("qualified_by_sales", {}),
-    ("recycled", {}),
+    ("rejected", {"reason_code": "other", "notes": "n"}),
+    ("rejected", {"reason_code": "no such code"}),
+    ("recycled", {}), ("recycled", {"until": T0 + 9 * DAY}),
     ("disqualified", {"reason_code": "other"}),
     ("reopened", {}), ("reopened", {}),
+    ("stage_reported", {"stage": "mql"}), ("stage_reported", {"stage": "won"}),
     ("stage_reported", {"stage": "sql"}),
     ("stage_reported", {"stage": "known"}),
     ("stage_reported", {"stage": "no such stage"}),
@@ -248,12 +277,21 @@ _ANSWERS: list[tuple[str, dict[str, Any]]] = [
     ("consent_changed", {"purpose": "sales_contact", "granted": False}),
     ("consent_changed", {"purpose": "sales_contact", "granted": True}),
     ("consent_changed", {"purpose": "marketing", "granted": False}),
+    ("consent_changed", {"purpose": "marketing", "granted": True}),
+    ("consent_changed", {"purpose": "profiling", "granted": False}),
+    ("consent_changed", {"purpose": "profiling", "granted": True}),
     ("account_matched", {"account_id": "acme", "rule": "domain"}),
     ("account_matched", {"account_id": "other", "rule": "domain"}),
     ("discovery_recorded", {"kind": "requirement", "text_ref": "n1"}),
+    ("objection_raised", {"category": "price"}), ("material_shared", {"asset_id": "a"}),
+    ("moon_phase_changed", {"phase": "full"}),  # what no vocabulary has
     ("engagement_reclassified", {"of": "e3", "agent": "bot"}),
+    ("engagement_reclassified", {}), ("engagement_reclassified", {}),
 ]  # fmt: skip
-_NAMED = frozenset(("touched", "accepted", "rejected", "assigned", "sla_paused", "sla_resumed", "recycled"))
+_NAMED = frozenset(
+    ("touched", "accepted", "rejected", "assigned", "sla_paused", "sla_resumed", "recycled", "handoff_released",
+     "handoff_dropped")
+)  # fmt: skip
 
 
 @cache
@@ -266,16 +304,19 @@ def _answers(draw: st.DrawFn, lead: str) -> tuple[str, dict[str, Any], dict[str,
     payload: dict[str, Any] = dict(given)
     if type_ in ("sla_paused", "sla_resumed"):
         payload["handoff_id"] = handoff_id(f"l:{lead}", draw(st.integers(1, 2)))
+    elif type_ == "engagement_reclassified" and not payload:
+        agent = draw(st.sampled_from(["bot", "bot", "proxy", "human"]))
+        payload = {"of": f"e{draw(st.integers(2, 14))}", "agent": agent}
     elif type_ in _NAMED and draw(st.integers(0, 4)) == 0:
         names = [handoff_id(f"l:{lead}", 1), handoff_id(f"l:{lead}", 2), "no-such-handoff"]
         payload["handoff_id"] = draw(st.sampled_from(names))
     actor = (
-        draw(st.sampled_from([None, None, *_OWNERS[:3], "crm"]))
+        draw(st.sampled_from([None, None, *_OWNERS[:3], "robot"]))
         if type_ in ("accepted", "rejected", "touched")
         else None
     )
-    kind = "system" if actor == "crm" else "human"
-    return type_, payload, {"actor": {"type": kind, "id": actor}} if actor else {}
+    who = "system" if actor == "robot" else "human"
+    return type_, payload, {"actor": {"type": who, "id": actor}} if actor else {}
 
 
 @cache
@@ -286,8 +327,8 @@ def _lead_facts(draw: st.DrawFn, lead: str) -> tuple[str, dict[str, Any], dict[s
         type_, payload = draw(LAW_TOUCHES)
         return type_, payload, {}
     if what == 5 and draw(st.booleans()):
-        how = draw(st.sampled_from(["marketing", "sales", "win_back"]))
-        return "created", {"source": "webinar", "generated_by": how}, {}
+        how = draw(st.sampled_from(["marketing", "sales", "win_back", "partner"]))
+        return "created", ({"source": "webinar"} if how != "partner" else {}) | {"generated_by": how}, {}
     if what == 5:
         return "attributes_changed", {"fields": draw(st.sampled_from(_ATTRIBUTES))}, {}
     return draw(_answers(lead))
@@ -305,7 +346,15 @@ def moments(days: int = DAYS) -> st.SearchStrategy[int]:
 
 #: Hours from the first Monday on; four of them are the instants at which the clocks of a call at 11:00 run out.
 _WHILE_OPEN = st.one_of(st.integers(10, 66), st.sampled_from([16, 22, 46, 66]))
-_LAGS = st.sampled_from([0, 0, 1500, 20 * MINUTE, 5 * HOUR, 3 * DAY])
+#: Of a record behind what it tells; of a source whose clock is ahead before it.
+LAGS = st.sampled_from([0, 0, 1500, 20 * MINUTE, 5 * HOUR, 3 * DAY, -20 * MINUTE, -9 * HOUR])
+#: Who tells, and how that is named: most by the source's own name for it, some from back-fill.
+_PLAIN: dict[str, Any] = {}
+_BACKFILLED: dict[str, Any] = {"backfill": True}
+_TOLD_BY: list[dict[str, Any]] = [
+    *[_PLAIN] * 12, _BACKFILLED, _BACKFILLED, {"source_system": "web"}, {"source_system": "web", "source_seq": 2},
+    {"source_seq": 1}, {"source_seq": 3}, {"source_event_id": None}, {"source_event_id": None, "event_id": ""},
+]  # fmt: skip
 
 
 @st.composite
@@ -326,7 +375,9 @@ def histories(
     out: list[Sent] = []
 
     def add(lead: str, type_: str, t: int, payload: dict[str, Any], extra: dict[str, Any]) -> None:
-        late = draw(_LAGS) if lagged else 0
+        late = draw(LAGS) if lagged else 0
+        if "event_id" in extra:
+            extra = extra | {"event_id": f"id-{len(out)}"}
         out.append(
             sent(type_, t, len(out), payload, subject={"lead_id": lead}, recorded_at=t + late, **extra)
         )
@@ -343,23 +394,51 @@ def histories(
     for _ in range(draw(st.integers(0, most))):
         lead = draw(st.sampled_from(leads))
         type_, payload, extra = draw(_lead_facts(lead))
-        if backfilled and draw(st.integers(0, 9)) == 0:
-            extra["backfill"] = True
+        told = draw(st.sampled_from(_TOLD_BY))
+        if backfilled or told is not _BACKFILLED:
+            extra = extra | told
         add(lead, type_, draw(moments(days)), payload, extra)
     return out
 
 
+_DEAL_FACTS: list[tuple[str, dict[str, Any]]] = [
+    ("won", {"amount": 5003, "currency": "USD"}),
+    ("won", {"amount": 0, "currency": "JPY", "closed_at": T0 + 12 * DAY}),
+    ("lost", {"reason_code": "price"}), ("lost", {"reason_code": "no_budget", "competitor": "c"}),
+    ("reopened", {}), ("reopened", {}), ("deleted", {}),
+    ("amount_changed", {"amount": 77, "currency": "EUR"}),
+    ("amount_changed", {"amount": 1_003, "currency": "KWD"}),
+    ("close_date_changed", {"date": "2026-03-20"}),
+    ("stage_changed", {"stage": "s2", "status": "on_hold"}),
+    ("stage_changed", {"stage": "s2", "status": "open", "probability": 0.4}),
+    ("stage_changed", {"stage": "s3", "status": "won", "probability": 0.9}),
+    ("stage_changed", {"stage": "s4", "status": "lost"}),
+    ("lead_linked", {"weight": 0.2}), ("lead_linked", {}), ("lead_unlinked", {}),
+]  # fmt: skip
+
+
 @st.composite
 def deals(
-    draw: st.DrawFn, leads: tuple[str, ...] = ("lead-1",), most: int = 6, days: int = DAYS, first: int = 500
-) -> list[Sent]:
-    """Facts of up to two deals that some of the leads have a part in."""
+    draw: st.DrawFn, leads: tuple[str, ...] = ("lead-1",), most: int = 6, days: int = DAYS, first: int = 500,
+    lagged: bool = False,
+) -> list[Sent]:  # fmt: skip
+    """Facts of up to two deals that some of the leads have a part in; some are of an account, and of some nobody tells
+    that they were opened.
+
+    :param lagged: some were recorded long after they happened.
+    """
     out: list[Sent] = []
     for number in range(draw(st.integers(0, 2))):
         subject = {"deal_id": f"deal-{number}"}
 
-        def add(type_: str, t: int, payload: dict[str, Any], subject: dict[str, str] = subject) -> None:
-            out.append(sent(type_, t, first + len(out), payload, topic="deal", subject=subject))
+        def add(type_: str, payload: dict[str, Any], subject: dict[str, str] = subject) -> None:
+            t = draw(moments(days))
+            late = draw(LAGS) if lagged else 0
+            told = _BACKFILLED if draw(st.integers(0, 9)) == 0 else _PLAIN
+            n = first + len(out)
+            out.append(
+                sent(type_, t, n, payload, topic="deal", subject=subject, recorded_at=t + late, **told)
+            )
 
         part = draw(st.lists(st.sampled_from(leads), unique=True, max_size=len(leads)))
         weight = draw(st.sampled_from([None, 0.3, 0.9]))
@@ -367,18 +446,14 @@ def deals(
             {"lead_id": x} | ({"weight": weight} if weight and n == 0 else {}) for n, x in enumerate(part)
         ]
         money = {"amount": draw(st.sampled_from([0, 100, 10_001])), "currency": "EUR"}
-        add("opened", draw(moments(days)), {"leads": linked, "pipeline": "p", "stage": "s"} | money)
+        opening = {"leads": linked, "pipeline": "p", "stage": "s"} | money
+        for _ in range(draw(st.sampled_from([0, 1, 1, 1, 1, 1, 2]))):
+            of = draw(st.sampled_from([{}, {}, {"account_id": "acc-1"}]))
+            add("opened", opening | of)
         for _ in range(draw(st.integers(0, most))):
-            choices: list[tuple[str, dict[str, Any]]] = [
-                        ("won", money), ("won", {"amount": 5003, "currency": "USD"}),
-                        ("lost", {"reason_code": "price"}), ("reopened", {}), ("deleted", {}),
-                        ("amount_changed", {"amount": 77, "currency": "EUR"}),
-                        ("stage_changed", {"stage": "s2", "status": "on_hold"}),
-                        ("stage_changed", {"stage": "s3", "status": "won", "probability": 0.9}),
-                        ("lead_linked", {"lead_id": leads[-1]}), ("lead_unlinked", {"lead_id": leads[0]}),
-            ]  # fmt: skip
-            type_, payload = draw(st.sampled_from(choices))
-            add(type_, draw(moments(days)), dict(payload))
+            type_, payload = draw(st.sampled_from([("won", money), ("won", money), *_DEAL_FACTS]))
+            named = {"lead_id": draw(st.sampled_from(leads))} if type_.startswith("lead_") else {}
+            add(type_, payload | named)
     return out
 
 

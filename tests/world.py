@@ -50,16 +50,30 @@ from streams.work import Record
 from tests.strategies import FITS, T0, Sent, at, default_definition, law_definition, sent
 
 MONDAY = at(1)
-OWNERS = (
+#: When somebody became known; ``since`` (ms) says that it was later.
+_LONG_AGO = 1_600_000_000_000
+OWNERS: tuple[dict[str, Any], ...] = (
     {"owner": "owner-1", "team": "sales", "active": True, "weight": 2, "time_zone": "America/New_York"},
     {"owner": "owner-2", "team": "sales", "active": True},
     {"owner": "owner-3", "team": "sales", "active": True, "out_of_office_until": T0 + 9 * 86_400_000},
     {"owner": "owner-gone", "team": "sales", "active": False},
+    {"owner": "owner-2", "team": "sales", "active": False, "since": at(2, 12)},
+    {"owner": "owner-2", "team": "sales", "active": True, "time_zone": "Asia/Tokyo", "since": at(7)},
 )
 
 
 def known_owners(base: Definition, owners: Iterable[dict[str, Any]] = OWNERS) -> Reference:
-    facts = [Envelope(type="owner_changed", occurred_at=1_600_000_000_000, payload=o) for o in owners]
+    facts = [
+        Envelope(
+            type="owner_changed",
+            occurred_at=o.get("since", _LONG_AGO),
+            payload={k: v for k, v in o.items() if k != "since"},
+        )
+        for o in owners
+    ]
+    facts.append(
+        Envelope(type="address_suppressed", occurred_at=at(3), payload={"address_hash": "h-1"})
+    )  # somebody was erased
     return apply_reference(Reference(base), facts)
 
 
@@ -286,17 +300,28 @@ class Funnel:
         self.driver = Driver(self.topology, now_ms=now, live=live)
         self.n = 0
         for o in owners:
-            self.learn("owner_changed", 1_600_000_000_000, **o)
+            self.learn(
+                "owner_changed", **{"t": _LONG_AGO} | {"t" if k == "since" else k: v for k, v in o.items()}
+            )
 
     @property
     def now(self) -> int:
         return self.driver.now_ms
 
-    def learn(self, type_: str, t: int, **payload: Any) -> None:
-        """A reference event, read at once. A definition is signed unless its payload says otherwise."""
+    def learn(self, type_: str, t: int, named: str | None = None, **payload: Any) -> None:
+        """A reference event, read at once. A definition is signed unless its payload says otherwise.
+
+        :param named: how its source calls it.
+        """
         if type_ == "definition_published":
             payload = {"signed_by": ["marketing", "sales"]} | payload
-        wire = {"type": type_, "occurred_at": t, "source_system": "admin", "payload": payload}
+        wire = {
+            "type": type_,
+            "occurred_at": t,
+            "source_system": "admin",
+            "source_event_id": named,
+            "payload": payload,
+        }
         e = decode(Sent("reference", wire | {"subject": {}}, t, 0).value, ())
         self.learned.append(e)
         self.topology.apply([(e, t)])

@@ -75,3 +75,17 @@ ONE_CLICK_TWO_NAMES = [
     sent("email_clicked", at(19), 4, {"send_id": "s1", "agent": "human"}, recorded_at=at(19, 1)),
     sent("engagement_reclassified", at(12), 10, {"of": "e4", "agent": "bot"}, recorded_at=at(15)),
 ]
+
+#: An import completes the ground at the instant at which a hand is raised, and a touch answers the second of the two calls.
+IMPORTED_AND_RAISED_AT_ONCE = [
+    sent("created", at(0), 0, {"source": "webinar", "generated_by": "marketing"}),
+    sent("attributes_changed", at(0), 1, {"fields": FITS}),
+    sent("assigned", at(1, 10), 2, {"owner": "owner-1", "handoff_id": handoff_id(KEY, 1)}),
+    sent("touched", at(1, 10), 3, {"channel": "phone", "kind": "call"}),
+    *(sent("page_viewed", at(0), n, {"url": "https://example.org/"}, backfill=True) for n in range(4, 10)),
+    sent("page_viewed", at(0, 6), 10, {"url": "https://example.org/pricing"}, backfill=True),
+    sent("page_viewed", at(0), 11, {"url": "https://example.org/pricing"}, backfill=True),
+    sent("form_submitted", at(0, 6), 12, {"form_id": "f", "intent": "hand_raise"}),
+    *(sent("page_viewed", at(0), n, {"url": "https://example.org/"}, backfill=True) for n in range(13, 23)),
+    sent("content_downloaded", at(0), 23, {"asset_id": "a"}, backfill=True),
+]

@@ -28,7 +28,7 @@ def lives(draw: st.DrawFn) -> list[Event | Item]:
     money = st.sampled_from([0, 1, 101, 10_007])
     for n in range(draw(st.integers(0, 9))):
         t = draw(_days)
-        what = draw(st.integers(0, 11))
+        what = draw(st.integers(0, 13))
         names = ("delivery_accepted", "onboarding_started", "onboarding_completed", "churned")
         if what < 4:
             out.append(fact(names[what], t, n, backfill=draw(st.booleans())))
@@ -47,10 +47,17 @@ def lives(draw: st.DrawFn) -> list[Event | Item]:
             out.append(fact("contracted", t, n, {"amount": draw(money)}))
         elif what == 8:
             out.append(fact("invoice_refunded", t, n, {"amount": draw(money), "currency": "EUR"}))
+        elif what == 9:
+            out.append(fact("invoice_paid", t, n, {"amount": draw(money), "currency": "EUR"}))
+        elif what == 10:
+            out.append(fact("feedback_given", t, n, {"kind": "nps", "score": draw(st.sampled_from([3, 9]))}))
         else:
             name = draw(
-                st.sampled_from(["share_opened", "share_won", "share_won", "share_lost", "share_reopened"])
-            )
+                st.sampled_from(
+                    ["share_opened", "share_won", "share_won", "share_lost", "share_reopened", "share_amount",
+                     "share_gone"]
+                )
+            )  # fmt: skip
             leads = draw(st.sampled_from([LEADS, (), (("lead-1", 2, 3), ("lead-3", 1, 3))]))
             out.append(
                 share(t, n, name, draw(money), deal=draw(st.sampled_from(["deal-1", "deal-2"])), leads=leads)

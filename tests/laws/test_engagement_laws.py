@@ -39,6 +39,11 @@ _DONE: st.SearchStrategy[tuple[str, dict[str, Any]]] = st.one_of(
             ("survey_answered", {"survey_id": "q", "score": 9, "kind": "nps"}),
             ("objection_raised", {"category": "price"}),
             ("event_registered", {"event_id": "w", "kind": "webinar"}),
+            ("event_attended", {"event_id": "w", "kind": "webinar"}),
+            ("ad_clicked", {"ad_id": "a", "utm": {"source": "ads", "medium": "cpc", "campaign": "c"}}),
+            ("social_engaged", {"network": "n", "kind": "like"}),
+            ("product_used", {"feature": "x"}),
+            ("spam_reported", {}),
             ("created", {"source": "web", "generated_by": "marketing"}),
         ]
     ),
@@ -74,7 +79,7 @@ def _fact(x: Sent) -> tuple[Any, ...]:
         return type_, send, x.t // MINUTE
     if type_ in ("email_sent", "email_delivered", "email_bounced"):
         return type_, send
-    return (type_, "w") if type_ == "event_registered" else (type_, x.offset)
+    return (type_, "w") if type_.startswith("event_") else (type_, x.offset)
 
 
 def plain(history: list[Sent]) -> dict[tuple[Any, ...], int]:

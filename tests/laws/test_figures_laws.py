@@ -50,6 +50,8 @@ def played(found: list[Sent], until: int = END, rng: random.Random | None = None
                 f.until(max(f.now, one.t))
             f.publish(one)
     f.until(until)
+    assert not f.topology.counts["fold_errors",]
+    assert not any(f.topology.failing_by_partition().values())
     return f
 
 

@@ -124,7 +124,7 @@ def test_erasure_keeps_totals(history: list[Sent], seed: int) -> None:
         assert rise in ((0, 1) if name != "balance" else (0,))
 
 
-@given(histories(leads=LEADS, most=8, lagged=True), deals(leads=LEADS), requests(LEADS), SEEDS)
+@given(histories(leads=LEADS, most=8, lagged=True), deals(leads=LEADS, lagged=True), requests(LEADS), SEEDS)
 def test_deals_of_erased_leads_end_the_same_and_credit_is_what_was_booked(
     history: list[Sent], traded: list[Sent], asked: list[Sent], seed: int
 ) -> None:

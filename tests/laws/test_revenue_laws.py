@@ -20,7 +20,7 @@ LEADS = ("lead-1", "lead-2")
 def trades(draw: st.DrawFn) -> list[Sent]:
     """Deals, some of an account, and the account's own facts."""
     out: list[Sent] = []
-    for x in draw(deals(leads=LEADS, most=8)):
+    for x in draw(deals(leads=LEADS, most=8, lagged=True)):
         account = {"account_id": "acc-1"} if x.wire["type"] == "opened" and draw(st.booleans()) else {}
         out.append(x._replace(wire=x.wire | {"payload": x.wire["payload"] | account}))
     for n in range(draw(st.integers(0, 5))):

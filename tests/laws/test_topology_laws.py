@@ -22,7 +22,7 @@ from tests.world import LAW, Funnel, World, cut
 LEADS = ("lead-1", "lead-2")
 
 
-@given(histories(leads=LEADS, most=8, lagged=True), deals(leads=LEADS), SEEDS)
+@given(histories(leads=LEADS, most=8, lagged=True), deals(leads=LEADS, lagged=True), SEEDS)
 def test_deals_and_their_leads_end_the_same_in_any_order(
     history: list[Sent], traded: list[Sent], seed: int
 ) -> None:
@@ -44,7 +44,7 @@ def test_deals_and_their_leads_end_the_same_in_any_order(
     assert ends[0] == ends[1]
 
 
-@given(deals(leads=LEADS, most=10), SEEDS)
+@given(deals(leads=LEADS, most=10, lagged=True), SEEDS)
 def test_shares_sum_to_the_deal(traded: list[Sent], seed: int) -> None:
     rng = random.Random(seed)
     w = World(now=0, rng=rng)
@@ -67,7 +67,7 @@ def test_shares_sum_to_the_deal(traded: list[Sent], seed: int) -> None:
 # People -----------------------------------------------------------------------------------------------------------
 
 
-@given(histories(leads=LEADS, most=8, lagged=True), deals(leads=LEADS, most=3), moments(), SEEDS)
+@given(histories(leads=LEADS, most=8, lagged=True), deals(leads=LEADS, most=3, lagged=True), moments(), SEEDS)
 def test_merged_and_unmerged_is_as_if_never_merged(
     history: list[Sent], traded: list[Sent], t: int, seed: int
 ) -> None:
@@ -119,7 +119,7 @@ def replayed(history: Sequence[Sent], partitions: int, batch: int, restart: bool
     return f
 
 
-@given(histories(leads=LEADS, most=10, lagged=True), deals(leads=LEADS), SEEDS)
+@given(histories(leads=LEADS, most=10, lagged=True), deals(leads=LEADS, lagged=True), SEEDS)
 def test_one_partition_or_eight_restarted_or_not_is_the_same(
     history: list[Sent], traded: list[Sent], seed: int
 ) -> None:
@@ -134,6 +134,8 @@ def test_one_partition_or_eight_restarted_or_not_is_the_same(
     eight.restart()
     assert one.topology.totals() == eight.topology.totals()
     for f in (one, eight):
+        assert not any(x["code"] == "fold_error" for x in f.dead())
+        assert not any(f.topology.failing_by_partition().values())
         for name in ("stage_changes", "handoffs", "sla", "nurture"):
             for lead in LEADS:
                 numbers = [x["sequence"] for x in f.out(name, lead)]

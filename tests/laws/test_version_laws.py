@@ -10,9 +10,23 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from processors.compiled import Compiled, compile_definition
+from processors.definition.load import load
+from processors.definition.model import Definition, Stage
 from processors.model import encode
 from tests.judge import KEY, TIMELINE, played, same, well_said
-from tests.strategies import DAYS, END, FITS, SEEDS, Sent, at, histories, moments, sent
+from tests.strategies import (
+    DAYS,
+    END,
+    FITS,
+    SEEDS,
+    Sent,
+    at,
+    default_definition,
+    histories,
+    law_text,
+    moments,
+    sent,
+)
 from tests.world import World, cut
 
 #: The second one sweeps, within two days; so does the third, over a week.
@@ -135,3 +149,56 @@ def test_a_definition_taken_back_before_it_held_leaves_no_trace(history: list[Se
     if history:
         same(w, history)
         well_said(w)
+
+
+#: What a version may change besides numbers: names of rules, which there are, what policy does, zones and holidays.
+_REBUILT = (
+    ('time_zone = "Europe/Berlin"\nengagement_cap', 'time_zone = "America/New_York"\nengagement_cap'),
+    ('name = "page"', 'name = "seen"'),
+    ('name = "webinar"\non = "event_attended"', 'name = "registered"\non = "event_registered"'),
+    ("[policy]", '[policy]\nbackward = "adopt"\nwithdraw_when_unqualified = true\nreraise_days = 3'),
+    ("[thresholds]", '[thresholds]\nhand_raise_days = 5\ngates = ["budget"]'),
+    ("[calendars.default]", "[calendars.default]\nholidays = [2026-03-11, 2026-03-12, 2026-03-24]"),
+)
+#: Stages of the second version by those of the first: mql has another name and rank, and sql a stage before it.
+_RENAMED = {"engaged": ("warm", 20), "mql": ("qualified", 33), "sql": ("sql", 52)}
+
+
+def rebuilt() -> tuple[Compiled, ...]:
+    """Versions that change all that can be changed, one of them with a sweep, and take most of it back."""
+    text = law_text(version=2, up=26, down=20)
+    for old, new in _REBUILT:
+        assert old in text
+        text = text.replace(old, new)
+    other = load(text, origin="laws.toml", base=default_definition())
+    first = TIMELINE[0].source
+    stages = [*map(_renamed, first.stages), Stage(name="in talks", rank=45, phase="consideration")]
+    back = replace(first, version=3, stages=tuple(_renamed_back(x) for x in first.stages))
+    versions: tuple[Definition, ...] = (
+        first,
+        replace(other, effective_at=at(8, 12), stages=tuple(sorted(stages, key=lambda x: x.rank))),
+        replace(back, effective_at=at(20), sweep=True),
+    )
+    return tuple(map(compile_definition, versions))
+
+
+def _renamed(x: Stage) -> Stage:
+    name, rank = _RENAMED.get(x.name, (x.name, x.rank))
+    return replace(x, name=name, rank=rank, renamed_from=(x.name,) if name != x.name else ())
+
+
+def _renamed_back(x: Stage) -> Stage:
+    name, _ = _RENAMED.get(x.name, (x.name, 0))
+    return replace(x, renamed_from=(name,) if name != x.name else ())
+
+
+REBUILT = rebuilt()
+
+
+@given(histories(lagged=True), SEEDS, st.lists(moments(2 * DAYS), max_size=4), st.booleans())
+def test_a_version_may_change_anything(history: list[Sent], seed: int, ticks: list[int], live: bool) -> None:
+    """Stages, rules, zones, holidays and policies, in whatever order facts come and whenever timers run."""
+    random.Random(seed).shuffle(history)
+    w = played(history, seed, REBUILT, ticks=sorted(ticks), live=live)
+    same(w, history)
+    well_said(w)

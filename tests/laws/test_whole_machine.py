@@ -14,13 +14,13 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from processors import ledger, links
+from processors import ledger, links, versions
 from processors.days import DAY
 from processors.definition.model import HOUR
 from processors.fold import reference
 from processors.model import Row, encode, load
 from processors.subject import effective
-from tests.strategies import T0, Sent, at, deals, histories, law_text, moments, sent
+from tests.strategies import FITS, LAGS, T0, Sent, at, deals, histories, law_text, moments, sent
 from tests.subscriber import Subscriber
 from tests.world import LAW, OWNERS, Funnel, decided
 
@@ -30,6 +30,11 @@ _VISITS: list[tuple[str, dict[str, Any]]] = [
     ("page_viewed", {"url": "https://example.org/pricing"}),
     ("content_downloaded", {"asset_id": "v"}),
     ("form_submitted", {"form_id": "f", "intent": "hand_raise"}),
+    ("email_clicked", {"send_id": "s1", "agent": "human"}),
+    ("attributes_changed", {"fields": FITS}),
+    ("consent_changed", {"purpose": "profiling", "granted": False}),
+    ("consent_changed", {"purpose": "sales_contact", "granted": False}),
+    ("accepted", {}),
 ]  # fmt: skip
 
 
@@ -40,7 +45,8 @@ def people(draw: st.DrawFn) -> list[Sent]:
 
     def add(type_: str, payload: dict[str, Any], subject: dict[str, str], after: int = 0) -> int:
         t = max(draw(moments(DAYS)), after)
-        out.append(sent(type_, t, 900 + len(out), payload, subject=subject))
+        known = t + draw(LAGS)
+        out.append(sent(type_, t, 900 + len(out), payload, subject=subject, recorded_at=known))
         return t
 
     for _ in range(draw(st.integers(0, 3))):
@@ -57,7 +63,11 @@ def people(draw: st.DrawFn) -> list[Sent]:
             add("unmerged", {"merge_event_id": of}, {"lead_id": winner}, t)
     if draw(st.integers(0, 3)) == 0:
         lead = draw(st.sampled_from(LEADS))
-        add("erased", {"request_id": "r"}, {"lead_id": lead})
+        add(
+            "erased",
+            {"request_id": "r"},
+            draw(st.sampled_from([{"lead_id": lead}] * 3 + [{"anonymous_id": VISITORS[0]}])),
+        )
     return out
 
 
@@ -68,8 +78,11 @@ def accounts(draw: st.DrawFn) -> list[Sent]:
     facts: list[tuple[str, dict[str, Any]]] = [
         ("delivery_accepted", {}), ("invoice_paid", money), ("invoice_refunded", money),
         ("expanded", {"kind": "upsell", "amount": 5, "currency": "USD"}), ("churned", {}),
+        ("onboarding_started", {}), ("onboarding_completed", {}), ("contracted", {"amount": 3}),
+        ("contract_signed", {"contract_id": "c-1", "starts": "2026-03-05", "ends": "2026-03-31", "notice_days": 9} | money),
+        ("renewed", {"contract_id": "c-1", "amount": 9}), ("feedback_given", {"kind": "nps", "score": 9}),
     ]  # fmt: skip
-    chosen = draw(st.lists(st.tuples(st.sampled_from(facts), moments(DAYS)), max_size=2))
+    chosen = draw(st.lists(st.tuples(st.sampled_from(facts), moments(DAYS)), max_size=3))
     return [
         sent(type_, t, 980 + n, payload, topic="deal", subject={"account_id": "acc-1"})
         for n, ((type_, payload), t) in enumerate(chosen)
@@ -77,7 +90,10 @@ def accounts(draw: st.DrawFn) -> list[Sent]:
 
 
 _EVERYTHING = st.tuples(
-    histories(LEADS, most=8, days=DAYS, lagged=True), deals(LEADS, most=3, days=DAYS), people(), accounts()
+    histories(LEADS, most=8, days=DAYS, lagged=True),
+    deals(LEADS, most=3, days=DAYS, lagged=True),
+    people(),
+    accounts(),
 ).map(lambda found: sorted((x for part in found for x in part), key=lambda x: (x.recorded_at, x.offset)))
 
 #: What is no event, or none that can be taken, and why.
@@ -106,6 +122,7 @@ class Whole(RuleBasedStateMachine):
                 "definition_published", T0 - DAY, name="laws", version=version, toml=toml, effective_at=when
             )
         assert len(self.f.topology.definitions) == 3
+        self.version = 3
         self.waiting: list[Sent] = []
         self.sent: list[Sent] = []
         self.subscriber = Subscriber()
@@ -167,6 +184,24 @@ class Whole(RuleBasedStateMachine):
         )
         assert self.f.topology.totals() == before
 
+    @precondition(lambda self: self.version < 5)
+    @rule(
+        name=st.sampled_from(["laws", "others"]), up=st.sampled_from([22, 30, 45]), ahead=st.integers(0, 3),
+        sweep=st.booleans(),
+    )  # fmt: skip
+    def another_definition(self, name: str, up: int, ahead: int, sweep: bool) -> None:
+        """In force at once or in some days; a newer version of the same name overtakes older ones to come."""
+        self.version += 1
+        toml = law_text(version=self.version, up=up, touch="3h").replace('name = "laws"', f'name = "{name}"')
+        toml += f"holidays = [2026-03-{self.version:02}, 2026-03-1{self.version}]\n"
+        self.f.learn(
+            "definition_published", self.f.now, name=name, version=self.version, toml=toml, sweep=sweep,
+            effective_at=self.f.now + ahead * DAY,
+        )  # fmt: skip
+        assert not self.f.topology.reference.problems
+        self.f.driver.run()
+        self.judged = False
+
     @rule(hours=st.sampled_from([1, 5, 40, 400]))
     def time_passes(self, hours: int) -> None:
         self.f.until(self.f.now + hours * HOUR)
@@ -190,6 +225,11 @@ class Whole(RuleBasedStateMachine):
 
     def _outputs(self) -> int:
         return sum(len(list(self.f.driver.read(getattr(self.f.settings.topics, x)))) for x in TOPICS)
+
+    @invariant()
+    def nothing_fails(self) -> None:
+        assert not self.f.topology.counts["fold_errors",]
+        assert not any(self.f.topology.failing_by_partition().values())
 
     @invariant()
     def all_is_as_it_should_be(self) -> None:
@@ -217,6 +257,7 @@ class Whole(RuleBasedStateMachine):
             return
         assert published == set(own)
         scope = self.f.topology.scope(key.encode())
+        assert not versions.catch_up(row, scope), "sets timers that a worker keeps in memory"
         links.claim(row, scope)
         assert encode(row.head) == encode(reference(effective(row), self.f.now, scope))
         if key[0] == "l" and not row.sent and not row.members:

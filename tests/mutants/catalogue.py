@@ -214,7 +214,7 @@ MUTANTS = (
         "a dropped sequence number",
         "processors/say.py",
         "sequence = row.sequences[topic] = row.sequences.get(topic, 0) + 1",
-        "sequence = row.sequences[topic] = row.sequences.get(topic, 0) + 1 + (len(out) == 2)",
+        "sequence = row.sequences[topic] = row.sequences.get(topic, 0) + 1 + (row.sequences.get(topic) == 2)",
         (
             _FOLD + "test_live_in_the_order_of_recording",
             _TOPOLOGY + "test_one_partition_or_eight_restarted_or_not_is_the_same",

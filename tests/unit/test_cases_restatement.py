@@ -291,6 +291,36 @@ def test_accepted_and_given_back_months_later() -> None:
     assert {x["cause"] for x in said(f)} == {"followed:rejected"}
 
 
+@pytest.mark.parametrize("ahead", [HOUR, 0])
+def test_case_06_what_was_dated_ahead_restates_when_it_happens_as_if_told_then(ahead: int) -> None:
+    """A source's clock is fast: its facts are held until due, and no record comes with them then."""
+    f, t = handed_over(now=at(0), partitions=1)
+    account = {"subject": {"account_id": "acc-1"}, "topic": "deal"}
+    terms = {"contract_id": "k-1", "starts": "2025-06-01", "ends": "2026-05-31", "notice_days": 70}
+    money = {"amount": 900, "currency": "EUR"}
+    f.say("accepted", t + HOUR)
+    f.say("contract_signed", at(2), terms | money, **account)
+    f.say("won", at(3), money, deal="deal-1")
+    f.until(at(70))
+    assert said(f) == []
+    for n, (type_, payload, subject) in enumerate(
+        (
+            ("rejected", {"reason_code": "no_budget"}, {}),
+            ("renewed", {"contract_id": "k-1", "amount": 900}, account),
+            ("amount_changed", {"amount": 950, "currency": "EUR"}, {"deal": "deal-1"}),
+        ),
+        71,
+    ):
+        f.say(type_, at(n), payload, recorded_at=at(n) - ahead, **subject)
+        assert ahead == 0 or not any(x["as_of"] == f.now for x in said(f))
+        f.until(at(n))
+        assert {x["cause"] for x in said(f) if x["as_of"] == at(n)} == {f"followed:{type_}"}
+    outcomes = [(x["labels"]["returned"], x["old"], x["new"]) for x in said(f, figure="handoffs")]
+    assert outcomes == [("no", 1, 0), ("yes", 0, 1)]
+    assert [x[2:] for x in numbers(f, "renewals")] == [(1, 0), (0, 1)]
+    assert [x[1:] for x in numbers(f, "won_amount")] == [("2026-03", 900, 950)]
+
+
 # What people did, and what it earned ---------------------------------------------------------------------------------
 
 
