@@ -18,7 +18,7 @@ from tests.strategies import END, SEEDS, Sent, deals, histories, moments, sent
 from tests.world import LAWS, World, handoffs
 
 LEADS = ("lead-1", "lead-2")
-_LAGS = st.sampled_from([0, 0, 1500, 5 * 3_600_000, 3 * 86_400_000])
+_LAGS = st.sampled_from([0, 0, 1500, 5 * 3_600_000, 3 * 86_400_000, -9 * 3_600_000])
 
 
 @st.composite
