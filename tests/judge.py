@@ -100,7 +100,8 @@ def well_said(w: World, key: str = KEY) -> None:
     afresh = said_from_nothing(w, key)
     for name, content in wanted.items():
         assert held[name]["occurred_at"] == content[0], name
-        assert _lasting(_coded(held[name], w)) == _lasting(_coded(afresh[name], w)), name
+        said, now = _coded([held[name], afresh[name]], w)
+        assert _lasting(said) == _lasting(now), name
     for topic in {o.topic for o in w.outputs}:
         mine = [o.record["sequence"] for o in w.outputs if o.topic == topic and o.key == lead]
         assert mine == list(range(1, len(mine) + 1))
@@ -142,14 +143,15 @@ def _lasting(record: dict[str, Any]) -> dict[str, Any]:
     return {k: v for k, v in record.items() if k in mine}
 
 
-def _coded(record: dict[str, Any], w: World) -> dict[str, Any]:
+def _coded(records: list[dict[str, Any]], w: World) -> list[dict[str, Any]]:
     """With codes for the names of stages: a record names them as the definition does that it names, and a stage that is
-    renamed later, at its place, is no news."""
-    if "from_stage" not in record:
-        return record
-    named = (d for d in w.definitions if f"{d.source.name}@{d.source.version}" == record["definition"])
-    d = next(named, w.definitions[0])  # one that was taken back since is known to nobody any more
-    return record | {name: d.codes.get(record[name], record[name]) for name in ("stage", "from_stage")}
+    renamed later, at its place, is no news. Not where one names a definition that was taken back."""
+    known = {f"{d.source.name}@{d.source.version}": d.codes for d in w.definitions}
+    if any(x["definition"] not in known or "from_stage" not in x for x in records):
+        return records
+    return [
+        x | {at: known[x["definition"]].get(x[at], x[at]) for at in ("stage", "from_stage")} for x in records
+    ]
 
 
 @contextmanager

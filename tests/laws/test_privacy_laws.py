@@ -21,7 +21,7 @@ from tests.subscriber import Subscriber
 from tests.world import LAW, LAWS, Funnel, World, handoffs
 
 LEADS = ("lead-1", "lead-2")
-_LAGS = st.sampled_from([0, 0, 1500, 5 * 3_600_000, 3 * 86_400_000])
+_LAGS = st.sampled_from([0, 0, 1500, 5 * 3_600_000, 3 * 86_400_000, -9 * 3_600_000])
 
 
 @st.composite
