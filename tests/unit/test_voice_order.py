@@ -276,7 +276,7 @@ def _matches(triggers: Sequence[int], scope: Scope) -> list[int]:
     used: set[tuple[str, int]] = set()
     out = []
     for t in triggers:
-        m = said_before(t, used, scope)
+        m = said_before(t, used, scope, False)
         assert m is not None
         used.add((m.of, m.ordinal))
         out.append(m.ordinal)
