@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Sequence
+from operator import is_
 from typing import Any, NamedTuple
 
 from msgspec import Struct
@@ -93,15 +94,6 @@ def seen(row: Row, s: State, scope: Scope) -> Seen:
     credit = credit_of(row, s, scope)
     return Seen(
         s.journeys, s.shares, s.source, s.segment, s.created, s.generated, credit, s.past, among
-    )  # fmt: skip
-
-
-def _same(x: Seen, y: Seen) -> bool:
-    """The very same objects: told in a fraction of the time that it takes to compare what is in them."""
-    return (
-        x.journeys is y.journeys and x.shares is y.shares and x.credit is y.credit and x.source is y.source
-        and x.segment is y.segment and x.created is y.created and x.generated is y.generated and x.past is y.past
-        and x.links is y.links
     )  # fmt: skip
 
 
@@ -210,7 +202,7 @@ def process(
         _compact(row, _judging(row, scope))
     versions.remember(row, scope.definitions)
     after_ = seen(row, head, scope)
-    if not _same(before, after_) and before != after_:
+    if not all(map(is_, before, after_)) and before != after_:
         out.moved = (before, after_)
     out.engaged = (tallied, dict(row.tally.counts)) if tallied != row.tally.counts else None
     spoke = row.spoke

@@ -447,7 +447,7 @@ MUTANTS = (
         "processors/fold.py",
         "        if told is not None and told != (s.attributes, s.consent, s.shares):\n",
         "        if False:\n",
-        (_HANDOFF + "test_what_becomes_known_after_the_call_updates_the_context",),
+        ("tests/unit/test_context.py::test_what_becomes_known_after_the_call_updates_the_context",),
     ),
     Mutant(
         "a timer that failed is forgotten",
