@@ -90,6 +90,7 @@ def _deal_gone(s: State, f: Fact) -> None:
 
 
 def _amount(s: State, f: Fact) -> None:
+    _of_deal(s, f)  # the deal is there, be it that nobody told of its opening
     _share(s, f, "share_amount")
 
 

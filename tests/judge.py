@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from processors import fold, subject
-from processors.compiled import compile_definition
+from processors.compiled import Compiled, compile_definition
 from processors.fold import elapse, feed, look_into, new_state, settled
 from processors.model import State, encode
 from processors.say import Output, difference
@@ -145,13 +145,22 @@ def _lasting(record: dict[str, Any]) -> dict[str, Any]:
 
 def _coded(records: list[dict[str, Any]], w: World) -> list[dict[str, Any]]:
     """With codes for the names of stages: a record names them as the definition does that it names, and a stage that is
-    renamed later, at its place, is no news. Not where one names a definition that was taken back."""
-    known = {f"{d.source.name}@{d.source.version}": d.codes for d in w.definitions}
+    renamed later, at its place, or is retired, is no news. Not where one names a definition that was taken back."""
+    known = {f"{d.source.name}@{d.source.version}": d for d in w.definitions}
     if any(x["definition"] not in known or "from_stage" not in x for x in records):
         return records
     return [
-        x | {at: known[x["definition"]].get(x[at], x[at]) for at in ("stage", "from_stage")} for x in records
+        x | {at: _code(x[at], known[x["definition"]], w) for at in ("stage", "from_stage")} for x in records
     ]
+
+
+def _code(name: str | None, d: Compiled, w: World) -> int | str | None:
+    if name is None or not name.startswith("retired:"):
+        return d.codes.get(name or "", name)
+    former = [
+        code for x in reversed(w.definitions) for code, was in x.names.items() if f"retired:{was}" == name
+    ]
+    return next((code for code in former if code not in d.names), name)
 
 
 @contextmanager

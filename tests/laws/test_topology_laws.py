@@ -6,7 +6,7 @@ import random
 from collections.abc import Sequence
 from typing import Any
 
-from hypothesis import given
+from hypothesis import example, given
 
 from processors.days import DAY
 from processors.deals import fold as fold_deal
@@ -14,7 +14,7 @@ from processors.ledger import items
 from processors.model import encode
 from processors.subject import effective
 from tests.judge import well_said
-from tests.strategies import END, SEEDS, Sent, deals, histories, moments, sent
+from tests.strategies import END, SEEDS, Sent, at, deals, histories, moments, sent
 from tests.world import LAW, Funnel, World, cut
 
 # Deals ----------------------------------------------------------------------------------------------------------
@@ -44,7 +44,17 @@ def test_deals_and_their_leads_end_the_same_in_any_order(
     assert ends[0] == ends[1]
 
 
+#: A deal whose opening nobody told.
+_NEVER_OPENED = [
+    sent(type_, at(0), n, payload, topic="deal", subject={"deal_id": "deal-1"})
+    for n, (type_, payload) in enumerate(
+        [("amount_changed", {"amount": 77, "currency": "EUR"}), ("lead_linked", {"lead_id": LEADS[0]})]
+    )
+]
+
+
 @given(deals(leads=LEADS, most=10, lagged=True), SEEDS)
+@example(_NEVER_OPENED, 0)
 def test_shares_sum_to_the_deal(traded: list[Sent], seed: int) -> None:
     rng = random.Random(seed)
     w = World(now=0, rng=rng)

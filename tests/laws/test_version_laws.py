@@ -195,7 +195,18 @@ def _renamed_back(x: Stage) -> Stage:
 REBUILT = rebuilt()
 
 
+#: A stage that one version has and the next one has not was passed through on the way.
+RETIRED_ON_THE_WAY = [
+    sent("created", at(0), 0, {"source": "webinar", "generated_by": "marketing"}),
+    sent("attributes_changed", at(0), 1, {"fields": FITS}),
+    *(sent("disqualified", at(1, 10), n, {"reason_code": "other"}) for n in (2, 3)),
+    sent("qualified_by_sales", at(8, 12), 4, {}),
+    *(sent("page_viewed", at(0), n, {"url": "https://example.org/"}) for n in range(5, 10)),
+]
+
+
 @given(histories(lagged=True), SEEDS, st.lists(moments(2 * DAYS), max_size=4), st.booleans())
+@example(RETIRED_ON_THE_WAY, 0, [], True)
 def test_a_version_may_change_anything(history: list[Sent], seed: int, ticks: list[int], live: bool) -> None:
     """Stages, rules, zones, holidays and policies, in whatever order facts come and whenever timers run."""
     random.Random(seed).shuffle(history)
