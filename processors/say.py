@@ -199,7 +199,7 @@ def difference(
         _take_back_for_others(row, out, now, scope)
         mine = {scope.subject, *(name for name, _ in identity.aliases(row.members))}
         heirs = {name: call for name, call in identity.inherited(row).items() if name[0] in mine}
-    told = {**heirs, **elsewhere} if elsewhere else heirs
+    told = {**(elsewhere or {}), **heirs}  # aliases that spoke of this row's calls did so later than it
     same = 0  # journeys that nobody touched need no second look
     while not told and same < len(said) and same < len(now_said) and said[same] == now_said[same]:
         same += 1
@@ -210,7 +210,7 @@ def difference(
     theirs: dict[Key, tuple[Any, ...]] = {}
     cause = ""
     if told:
-        theirs = of_calls(told)
+        theirs = of_calls(elsewhere or {}) | of_calls(heirs)
         old = {key: content for key, content in old.items() if key not in theirs}
         minted = {(m.of, m.ordinal): m for m in identity.claims(row)} | minted
         gone = told | gone

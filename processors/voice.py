@@ -56,6 +56,9 @@ def turn(
                 _take_back(row, said, out, now, scope)
             _closing(row, row.target, "new", kept, out, now, scope)
         else:
+            row.again = (
+                True  # who spoke for it meanwhile may be an alias now, and has said what it never would
+            )
             difference(row, (), out, now, scope, _calls(kept))
         row.closed, row.spoken = row.target, spoken if row.target else b""
     elif not row.closed:

@@ -14,7 +14,6 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from processors.additive import Contribution
-from processors.compiled import Compiled
 from processors.definition.model import DAY, HOUR
 from processors.identity import aliases
 from processors.ledger import items
@@ -170,14 +169,49 @@ def test_subscribers_hold_what_is_decided_however_it_came(history: list[Sent], s
         holds(w)
 
 
-@given(crowd(), SEEDS, st.sampled_from([LAWS, TIMELINE]), st.sampled_from([512, 512, 4]))
+def _of(lead: str, *found: tuple[str, int, dict[str, Any]], first: int) -> list[Sent]:
+    return [
+        sent(type_, t, n, payload, subject={"lead_id": lead})
+        for n, (type_, t, payload) in enumerate(found, first)
+    ]
+
+
+#: A late acceptance by implication, told by the one lead and, when it is the winner for a while, by the other one, which
+#: knows of clocks that were met. When the first speaks for itself again, the other one is its alias.
+SPOKEN_FOR_MEANWHILE = [
+    *_of(
+        "lead-1",
+        ("created", at(0), {"source": "webinar", "generated_by": "marketing"}),
+        ("attributes_changed", at(0), {"fields": FITS}),
+        *(("content_downloaded", at(1, hour), {"asset_id": "g"}) for hour in (9, 10, 11)),
+        ("qualified_by_sales", at(3), {}),
+        first=0,
+    ),
+    *_of(
+        "lead-3",
+        ("created", at(0), {"source": "webinar", "generated_by": "marketing"}),
+        ("attributes_changed", at(0), {"fields": FITS}),
+        ("content_downloaded", at(1, 9), {"asset_id": "g"}),
+        ("reopened", at(1, 10), {}),
+        first=12,
+    ),
+    merged(900, at(2, 8), "lead-3", "lead-1"),
+    unmerged(950, at(3, 8), 900, "lead-1"),
+    merged(901, at(0), "lead-3", "lead-1"),
+    merged(902, at(1, 12), "lead-1", "lead-3"),
+]
+
+
+@given(crowd(), SEEDS, st.booleans(), st.sampled_from([512, 512, 4]))
+@example(SPOKEN_FOR_MEANWHILE, 4, False, 512)
+@example(SPOKEN_FOR_MEANWHILE, 23, False, 512)
 def test_in_the_order_of_recording_with_timers_and_with_ledgers_long_and_short(
-    history: list[Sent], seed: int, definitions: tuple[Compiled, ...], entries: int
+    history: list[Sent], seed: int, swept: bool, entries: int
 ) -> None:
     """Live all the time: merges come amid running clocks. With ledgers of four to six facts everybody is thinned, aliases
     as well, and what is too old for the rest is approximate; what was said is what is decided all the same."""
     rng = random.Random(seed)
-    w = World(definitions, now=0, rng=rng)
+    w = World(TIMELINE if swept else LAWS, now=0, rng=rng)
     with bounds(entries, spacing=64 if entries > 64 else 2):
         for batch in cut(sorted(history, key=lambda x: (x.recorded_at, x.offset)), rng, 3):
             now = max(w.now, *(x.recorded_at for x in batch))
