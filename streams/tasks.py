@@ -34,9 +34,10 @@ CATCH_UP_SLICES = 4
 #: Positions that move without records (markers of transactions) are committed at least this often.
 #: At once would cost one transaction per marker, and forwards to the inbox leave many.
 IDLE_COMMIT_S = 1.0
-NOWHERE = -1
 #: While catching up: others wait for these positions before they say anything (`streams.past`).
 CATCH_UP_COMMIT_S = 0.1
+#: No position, so that the first one is committed wherever it is.
+NOWHERE = -1
 
 
 class Input:

@@ -16,7 +16,7 @@ import aiokafka
 import faust
 import mode
 import pytest
-from aiokafka.consumer import fetcher, subscription_state
+from aiokafka.consumer import fetcher, group_coordinator, subscription_state
 from aiokafka.producer import message_accumulator, sender
 from faust.stores import base as stores
 from faust.tables import base as tables
@@ -57,7 +57,9 @@ RELIED_ON: list[tuple[str, Any, str]] = [
     (CONSUMER, consumers.ThreadDelegateConsumer._getmany, "f9d47aa9010b"),
     (CONSUMER, conductor.ConductorCompiler.build, "837cf521368c"),
     (CONSUMER, threads.ServiceThread.on_crash, "d1b1624686ba"),
-    (CONSUMER, aiokafka.AIOKafkaConsumer.committed, "d8706147ab15"),
+    (CONSUMER, group_coordinator.GroupCoordinator.fetch_committed_offsets, "6c049c737916"),
+    (CONSUMER, group_coordinator.GroupCoordinator._do_fetch_commit_offsets, "b0f359813271"),
+    (CONSUMER, aiokafka.AIOKafkaConsumer.end_offsets, "f4b190785818"),
     (CONSUMER, aiokafka.AIOKafkaConsumer.seek, "a9430f1f3b9a"),
     (CONSUMER, aiokafka.AIOKafkaConsumer.start, "2f1ba7044332"),
     (CONSUMER, fetcher.PartitionRecords, "94aa0da0dbec"),
